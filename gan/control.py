@@ -1,0 +1,112 @@
+"""Orders from whoever watches a run to the process that trains it: one small file, control.json.
+
+The watcher replaces the file; the process reads it a few times a second, notes the order's number
+in its status, and carries it out between two steps. An order names the process it is for, so one
+that comes too late for it never reaches its successor.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gan.system import write_atomic
+
+FILE = "control.json"
+ACTIONS = ("pause", "resume", "save", "stop")
+LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Order:
+    """One order. `images` and `target_quality` change the budget and the target; a target of 0
+    takes it away; None leaves what is."""
+
+    id: int
+    pid: int  # of the process that is to obey
+    action: str | None = None
+    images: int | None = None
+    target_quality: float | None = None
+
+
+def give(run: Path, order: Order) -> None:
+    """Leaves an order in a run directory, in the place of the one before."""
+    write_atomic(run / FILE, (json.dumps(asdict(order)) + "\n").encode())
+
+
+def read(run: Path) -> Order | None:
+    """The order that lies there; None where there is none, or none that makes sense."""
+    try:
+        stored = json.loads((run / FILE).read_text(encoding="utf-8"))
+        order = Order(**{name: stored.get(name) for name in Order.__dataclass_fields__})
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    return order if _makes_sense(order) else None
+
+
+def _makes_sense(order: Order) -> bool:
+    return (
+        _whole(order.id)
+        and _whole(order.pid)
+        and (order.action is None or order.action in ACTIONS)
+        and (order.images is None or (_whole(order.images) and order.images > 0))
+        and (order.target_quality is None or _share(order.target_quality))
+    )
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _share(value: Any) -> bool:
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    return real and math.isfinite(value) and 0 <= value <= 1
+
+
+class Listener:
+    """Looks for orders to this process while the block runs, on a thread of its own, so that they
+    are acknowledged in the middle of a long evaluation too.
+
+    `noted(order)` is called once for each, on that thread; `take()` hands them to the training.
+    """
+
+    def __init__(self, run: Path, noted: Callable[[Order], None]):
+        self.run, self.noted = run, noted
+        self.orders: deque[Order] = deque()
+        self.arrived, self._closing = threading.Event(), threading.Event()
+        self._last = 0
+        self._thread = threading.Thread(target=self._listen, name="orders", daemon=True)
+
+    def __enter__(self) -> Listener:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_about: object) -> None:
+        self._closing.set()
+        self._thread.join()
+
+    def take(self) -> Order | None:
+        """The next order that wasn't carried out yet."""
+        return self.orders.popleft() if self.orders else None
+
+    def wait(self, seconds: float) -> None:
+        """Sleeps, but not beyond the next order."""
+        if self.arrived.wait(seconds):
+            self.arrived.clear()
+
+    def _listen(self) -> None:
+        while not self._closing.wait(LOOK_SECONDS):
+            order = read(self.run)
+            if order is None or order.pid != os.getpid() or order.id <= self._last:
+                continue
+            self._last = order.id
+            self.orders.append(order)
+            self.arrived.set()
+            self.noted(order)

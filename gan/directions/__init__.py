@@ -1,0 +1,1 @@
+"""How to find directions in latent space: one method a file."""

@@ -1,0 +1,1 @@
+"""What draws: one family of generators a file, behind the small interface of `base.py`."""

@@ -1,0 +1,153 @@
+"""Where generators come from: a source is given, a generator with its `info` is returned.
+
+Sources: a bundled model's name, a model folder, a run directory, a file in any format that GANs
+are published in, a name on the Hugging Face Hub. Nothing that is read here can run; what can't be
+read safely is refused by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from gan.device import Device
+from gan.errors import LabError
+from gan.generators.base import Generator
+from gan.loading import hub
+from gan.loading.content import Content
+from gan.loading.formats import load_file, open_file
+from gan.loading.native import ModelInfo, is_ours, read_info, read_model, save_model
+from gan.loading.policy import Policy
+from gan.loading.sniffing import sniff
+from gan.recipe import model_name
+
+__all__ = [
+    "ModelInfo",
+    "from_hub",
+    "from_pretrained",
+    "has_name",
+    "list_models",
+    "load_generator",
+    "named_folder",
+    "open_file",
+    "renamed",
+    "save_model",
+]
+
+_WEIGHTS = "model.safetensors"
+_SUFFIXES = {".safetensors", ".pkl", ".pt", ".pth", ".bin", ".ckpt", ".tar"}
+_RUN_EXPORTS = ("model", "latest")  # the best so far, or else the newest
+
+
+def load_generator(source: str | Path, device: Device | torch.device | None = None) -> Generator:
+    """A generator, ready to draw (evaluation mode, no gradients), with `.info: ModelInfo`.
+
+    `source` is a bundled name, a run directory (its best model, or else its newest), a model
+    folder, a file (.safetensors, a StyleGAN snapshot, a PyTorch checkpoint), or a name on the Hub
+    ("owner/name", "owner/name@revision", "owner/name:file"; a path that is there goes first).
+    `device` is the CPU where none is given. Raises LabError for a source that is missing, damaged,
+    unsafe or of a family that can't be opened yet.
+    """
+    target = device.torch if isinstance(device, Device) else device or torch.device("cpu")
+    named = _named_folders().get(source) if isinstance(source, str) else None
+    if named is not None:
+        return read_model(named / _WEIGHTS, named.name).to(target)
+    if isinstance(source, str) and hub.is_hub_name(source) and not Path(source).exists():
+        return from_hub(hub.look_up(source)).to(target)
+    return _read(_weights_file(Path(source))).to(target)
+
+
+def _read(file: Path) -> Generator:
+    content = Content(file, str(file))
+    is_table = sniff(content) == "safetensors"
+    return read_model(file) if is_table and is_ours(content) else load_file(file)
+
+
+def from_hub(
+    found: hub.HubFile,
+    policy: Policy | None = None,
+    progress: hub.Progress | None = None,
+    token: str | None = None,
+) -> Generator:
+    """The generator in a file on the Hub, fetched if need be, on the CPU; called "owner/name".
+    `token` is a person's own (`hub.fetched`). Raises LabError."""
+    with hub.fetched(found, policy, progress=progress, token=token) as path:
+        generator = _read(path)
+    info = renamed(generator.info, found.repo, found.repo.partition("/")[2])
+    licence = info.licence or found.licence
+    generator.info = replace(info, source=found.source, licence=licence)
+    return generator
+
+
+def renamed(info: ModelInfo, name: str, title: str) -> ModelInfo:
+    """`info` under another name; `title` is shown where the model has none of its own."""
+    has_title = any(each != info.name for each in info.title.values())
+    titles = info.title if has_title else dict.fromkeys(("en", "zh"), title)
+    return replace(info, name=name, title=titles)
+
+
+def from_pretrained(name: str, device: Device | torch.device | None = None) -> Generator:
+    """The generator that was published as `name` on the Hub: "owner/name" or
+    "owner/name@revision". The same as `load_generator`, in the words that people know."""
+    return load_generator(name, device)
+
+
+def list_models() -> list[ModelInfo]:
+    """The models that have a name: those of `assets/models`, then those of the folders that
+    LATENT_LAB_MODELS lists. Damaged ones are left out."""
+    found = []
+    for name, folder in _named_folders().items():
+        with contextlib.suppress(LabError):
+            found.append(read_info(folder / _WEIGHTS, name))
+    return found
+
+
+def has_name(info: ModelInfo) -> bool:
+    """Can this model be opened by its name alone, here and now?"""
+    folder = _named_folders().get(info.name)
+    return folder is not None and info.path == folder / _WEIGHTS
+
+
+def named_folder(name: str) -> Path | None:
+    """The folder of the model that has this name."""
+    return _named_folders().get(name)
+
+
+def _named_folders() -> dict[str, Path]:
+    """Name → model folder. A model is called as its folder, whatever its training was called."""
+    homes = [Path(__file__).parents[2] / "assets" / "models"]
+    homes += map(Path, filter(None, os.environ.get("LATENT_LAB_MODELS", "").split(os.pathsep)))
+    found: dict[str, Path] = {}
+    for home in homes:
+        for weights in sorted(home.glob(f"*/{_WEIGHTS}")):
+            found.setdefault(model_name(weights.parent.name), weights.parent)
+    return found
+
+
+def _weights_file(path: Path) -> Path:
+    """The file that holds the weights of what is called `path`."""
+    if path.is_file():
+        return path
+    for folder in (path, *(path / export for export in _RUN_EXPORTS)):
+        if (folder / _WEIGHTS).is_file():
+            return folder / _WEIGHTS
+    if path.is_dir():
+        return _only_one(path)
+    raise LabError("unknown_model", name=path, known=", ".join(_named_folders()))
+
+
+def _only_one(folder: Path) -> Path:
+    """The model in somebody else's folder, where there is no doubt which."""
+    if (folder / "model_index.json").is_file() or (folder / "unet").is_dir():
+        raise LabError("folder_of_diffusion", path=folder)
+    found = sorted(each for each in folder.iterdir() if each.suffix.lower() in _SUFFIXES)
+    if not found:
+        raise LabError("folder_without_model", source=folder)
+    if len(found) > 1:
+        names = ", ".join(each.name for each in found)
+        raise LabError("folder_with_many", path=folder, names=names)
+    return found[0]

@@ -1,0 +1,432 @@
+"""Where Linux, macOS and Windows differ: durable files, processes, priorities, signals, cores.
+
+Nothing here knows about pictures, models or runs.
+"""
+
+import contextlib
+import math
+import os
+import platform
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import BinaryIO
+
+from gan.errors import LabError
+
+_PARTIAL = ".partial"
+_NICENESS = 10
+_SAME_START = 2.0  # seconds: two looks at one process differ by less
+
+
+# Files that are whole or absent
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A new binary file that takes `path`'s place, whole and on disk, when the block ends well.
+
+    After an exception, a kill or a power cut, `path` is what it was before.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PARTIAL}")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Inside, a disk that is full or closed to us is a LabError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise LabError("run_unwritable", path=path, reason=reason) from error
+
+
+def write_atomic(path: str | Path, content: bytes) -> None:
+    """`path` holds all of `content` afterwards, or is untouched. Its folder must exist."""
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+def sweep_temporaries(folder: str | Path, older_than_seconds: float = 600.0) -> int:
+    """Removes what killed writers left in `folder`; returns how many files.
+
+    A living writer's file is younger than the default. Pass 0 where no one else writes.
+    """
+    latest = time.time() - older_than_seconds
+    swept = 0
+    for path in Path(folder).glob(f".*{_PARTIAL}"):
+        with contextlib.suppress(FileNotFoundError):  # its writer finished in between
+            if path.stat().st_mtime <= latest:
+                path.unlink()
+                swept += 1
+    return swept
+
+
+@contextlib.contextmanager
+def file_lock(path: str | Path) -> Iterator[None]:
+    """Inside, no one else holds the lock of this name: no thread, and no process on this machine.
+
+    The file stays. A holder that dies lets go of it.
+    """
+    with open(path, "ab") as file:
+        _take_lock(file.fileno())
+        try:
+            yield
+        finally:
+            _drop_lock(file.fileno())
+
+
+def user_cache_dir() -> Path:
+    """The folder for what can be computed again; made if need be, LATENT_LAB_CACHE overrides."""
+    folder = _default_cache_dir()
+    if chosen := os.environ.get("LATENT_LAB_CACHE"):
+        folder = Path(chosen).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LabError("cache_unwritable", path=folder, reason=error.strerror) from error
+    return folder
+
+
+def user_runs_dir() -> Path:
+    """The folder of the runs that people start from the page; LATENT_LAB_RUNS overrides.
+
+    Not made here: whoever writes first makes it.
+    """
+    if chosen := os.environ.get("LATENT_LAB_RUNS"):
+        return Path(chosen).expanduser().absolute()
+    if sys.platform == "win32":
+        home = Path(os.environ.get("LOCALAPPDATA", tempfile.gettempdir()))
+    elif sys.platform == "darwin":
+        home = Path.home() / "Library" / "Application Support"
+    else:
+        home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return home / "latent-lab" / "runs"
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Renames over `path`. Windows refuses while someone reads it, which is over in a moment."""
+    for _ in range(50 if sys.platform == "win32" else 0):
+        with contextlib.suppress(PermissionError):
+            temporary.replace(path)
+            return
+        time.sleep(0.02)
+    temporary.replace(path)
+
+
+def _take_lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        while True:
+            with contextlib.suppress(OSError):  # it gives up after ten seconds
+                msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+                return
+    import fcntl
+
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _drop_lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+        return
+    import fcntl
+
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename durable. Windows has no such call; some network file systems refuse it."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _default_cache_dir() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", tempfile.gettempdir())) / "latent-lab" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "latent-lab"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latent-lab"
+
+
+# Processes that outlive us
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process on this machine, for good: numbers are reused, number and start are not."""
+
+    pid: int
+    started: float  # see `process_started`
+
+
+def start_detached(
+    args: Sequence[str | Path],
+    log: str | Path,
+    env: Mapping[str, str] | None = None,
+    secret: str | None = None,
+) -> Process:
+    """Starts a program that survives this process, its terminal and its Ctrl-C.
+
+    Both of its outputs are appended to the file `log`; `env` is added to our environment. A
+    `secret` is a line on its standard input: no argument, no environment and no file holds it.
+    """
+    with open(log, "ab") as output:
+        child = subprocess.Popen(
+            [str(argument) for argument in args],
+            stdin=subprocess.DEVNULL if secret is None else subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
+            creationflags=_detached_flags(),
+        )
+    if child.stdin is not None:
+        with contextlib.suppress(OSError), child.stdin:  # it may have ended already
+            child.stdin.write(f"{secret}\n".encode())
+    started = process_started(child.pid)
+    # Someone has to collect its exit status while we live, or it stays behind as a zombie.
+    threading.Thread(target=child.wait, name=f"wait-{child.pid}", daemon=True).start()
+    return Process(child.pid, 0.0 if started is None else started)
+
+
+def process_alive(pid: int, started: float) -> bool:
+    """Whether the process `pid` that began at `started` still runs: not a later one, no zombie."""
+    now = process_started(pid)
+    return now is not None and abs(now - started) <= _SAME_START
+
+
+def process_started(pid: int) -> float | None:
+    """When the process `pid` began, in seconds; None where none is running.
+
+    To recognise a process by, not to tell the time: on Linux it is counted from the start of the
+    machine (each start has its own zero), because there the times of day of all processes jump
+    when the clock is set.
+    """
+    if pid <= 0:
+        return None
+    if sys.platform == "linux":
+        return _started_by_proc(pid)
+    if sys.platform == "win32":
+        return _started_by_windows(pid)
+    return _started_by_ps(pid)
+
+
+def this_process() -> Process:
+    """Ourselves, for a status file that others read."""
+    return Process(os.getpid(), process_started(os.getpid()) or 0.0)
+
+
+def end_process(process: Process, force: bool = False) -> bool:
+    """Asks a detached process and its children to end, or with `force` ends them; False if gone.
+
+    Windows can't ask a process without a window: there, only `force` does anything.
+    """
+    if not process_alive(process.pid, process.started):
+        return False
+    if sys.platform == "win32":
+        if force:
+            command = ["taskkill", "/pid", str(process.pid), "/t", "/f"]
+            subprocess.run(command, capture_output=True, check=False)
+        return True
+    with contextlib.suppress(ProcessLookupError):  # it ended since we looked
+        os.killpg(process.pid, signal.SIGKILL if force else signal.SIGTERM)
+    return True
+
+
+def _detached_flags() -> int:
+    if sys.platform == "win32":
+        return subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+    return 0
+
+
+def _started_by_proc(pid: int) -> float | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, *fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
+    if state in "ZX":
+        return None
+    return _boot_number() + int(fields[18]) / os.sysconf("SC_CLK_TCK")
+
+
+def _boot_number() -> int:
+    """A number that this start of the machine has and no other; 0 where it is kept from us."""
+    try:
+        named = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")
+        return int(named[:8], 16)
+    except (OSError, ValueError):
+        return 0
+
+
+def _started_by_ps(pid: int) -> float | None:
+    shown = subprocess.run(
+        ["ps", "-o", "stat=,lstart=", "-p", str(pid)],
+        env={**os.environ, "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    state, _, started = shown.stdout.strip().partition(" ")
+    if not started or state.startswith("Z"):
+        return None
+    return time.mktime(time.strptime(started.strip(), "%a %b %d %H:%M:%S %Y"))
+
+
+def _started_by_windows(pid: int) -> float | None:
+    if sys.platform != "win32":
+        raise NotImplementedError
+    import ctypes
+
+    kernel, created, other = ctypes.windll.kernel32, ctypes.c_uint64(), ctypes.c_uint64()
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    handle = ctypes.c_void_p(kernel.OpenProcess(0x1000, False, pid))  # QUERY_LIMITED_INFORMATION
+    if not handle:
+        return None
+    exited, ignored = ctypes.c_uint64(), ctypes.byref(other)
+    times = (ctypes.byref(created), ctypes.byref(exited), ignored, ignored)
+    known = kernel.GetProcessTimes(handle, *times)
+    kernel.CloseHandle(handle)
+    if not known or exited.value:
+        return None
+    return created.value / 1e7 - 11_644_473_600  # 100 ns since 1601 → seconds since 1970
+
+
+# Being a good neighbour
+
+
+def lower_priority() -> None:
+    """Lets everyone else go first. Call it before threads start: Linux lowers only what follows.
+
+    Linux also shares its cores out by session, whatever the processes in it say of themselves:
+    a training that is detached, in a session of its own, has to lower the session too. (Measured
+    with two cores: without it, the page and a training had equal halves.)
+    """
+    if sys.platform == "win32":
+        import ctypes
+
+        kernel = ctypes.windll.kernel32
+        kernel.SetPriorityClass(kernel.GetCurrentProcess(), 0x4000)  # BELOW_NORMAL
+    else:
+        now = os.getpriority(os.PRIO_PROCESS, 0)
+        os.setpriority(os.PRIO_PROCESS, 0, max(now, _NICENESS))
+        if os.getsid(0) == os.getpid():
+            with contextlib.suppress(OSError):  # not Linux, or a kernel without such groups
+                Path("/proc/self/autogroup").write_text(str(_NICENESS), encoding="ascii")
+
+
+def lower_thread_priority() -> None:
+    """Lets the other threads of this process go first: this one, and those that it will start.
+
+    Linux only, where each thread has a priority of its own; elsewhere it does nothing.
+    """
+    if sys.platform == "linux":
+        lower_priority()
+
+
+class StopRequest:
+    """Whether someone asked us to stop, by Ctrl-C or SIGTERM."""
+
+    requested = False
+
+
+@contextlib.contextmanager
+def graceful_signals() -> Iterator[StopRequest]:
+    """Inside, the first SIGINT or SIGTERM only sets `.requested`; a second one interrupts.
+
+    Outside the main thread signals can't be caught, and the flag stays down.
+    """
+    stop = StopRequest()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if stop.requested:
+            raise KeyboardInterrupt
+        stop.requested = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, handle) for number in _stop_signals()}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop_signals() -> list[signal.Signals]:
+    if sys.platform == "win32":
+        return [signal.SIGINT, signal.SIGTERM, signal.SIGBREAK]
+    return [signal.SIGINT, signal.SIGTERM]
+
+
+# What this machine has
+
+
+def usable_cores() -> int:
+    """Cores this process may really use: its affinity, and a container's quota (Linux)."""
+    if sys.platform != "linux":
+        return os.cpu_count() or 1
+    return max(1, min(len(os.sched_getaffinity(0)), int(min(_container_quota(), 1e6))))
+
+
+def processor_name() -> str:
+    """The processor's name as its maker gives it, or as near as the system knows it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def peak_memory() -> int | None:
+    """The most memory that this process has held at once, in bytes; None where nobody counts."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def _container_quota(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
+    """Cores' worth of time that the control group allows (version 2, then 1); infinite if free."""
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = (cgroup / "cpu.max").read_text(encoding="utf-8").split()
+        return float(quota) / float(period) if quota != "max" else math.inf
+    with contextlib.suppress(OSError, ValueError):
+        quota = float((cgroup / "cpu" / "cpu.cfs_quota_us").read_text(encoding="utf-8"))
+        period = float((cgroup / "cpu" / "cpu.cfs_period_us").read_text(encoding="utf-8"))
+        return quota / period if quota > 0 else math.inf
+    return math.inf

@@ -1,0 +1,1 @@
+"""Training: the data, the networks, the losses, the loop, and how good it gets."""

@@ -1,0 +1,1 @@
+"""The page: Gradio Blocks around components of our own. It knows recipes, not tensors."""

@@ -1,0 +1,259 @@
+// What the buttons and keys do beyond moving the recipe: copy, download, open, compare, full screen.
+
+import { fromJson } from "./recipe.js";
+import { isPicture } from "./sources.js";
+import { base64 } from "./transport.js";
+
+const TOUCH_PAUSE = 150; // milliseconds that a finger rests before it means "compare"
+const MOST_MEGABYTES = 8; // of a PNG that is dropped on the page
+
+export function createDeeds(lab) {
+  const { $, element, t, dispatch, settle, toast, stage } = lab;
+
+  const DEEDS = {
+    undo: (event) => dispatch({ type: "undo" }, event),
+    redo: (event) => dispatch({ type: "redo" }, event),
+    reset: (event) => dispatch({ type: "reset" }, event),
+    surprise,
+    keep,
+    pixels: () => stage.setView({ crisp: !stage.setView({}).crisp }),
+    meter: () => stage.setView({ meter: !stage.setView({}).meter }),
+    full: toggleFull,
+    beside: () => lab.beside.toggle(),
+    "beside-close": () => lab.beside.toggle(),
+    link: async () => copied(await copy(lab.link(), "explore.link_title"), "explore.link_copied"),
+    python,
+    "download-menu": () => showMenu($(".menu-list").hidden),
+    download,
+    open: () => $("#lab-file").click(),
+    "sheet-close": () => $("#lab-sheet").close(),
+  };
+
+  const KEYS = {
+    z: DEEDS.undo,
+    r: (event) => dispatchSeed(crypto.getRandomValues(new Uint32Array(1))[0], event),
+    s: surprise,
+    k: keep,
+    p: DEEDS.pixels,
+    f: toggleFull,
+    c: DEEDS.beside,
+    arrowleft: (event) => dispatchSeed(lab.state().recipe.seed - 1, event),
+    arrowright: (event) => dispatchSeed(lab.state().recipe.seed + 1, event),
+    arrowup: (event) => nudgePsi(0.05, event),
+    arrowdown: (event) => nudgePsi(-0.05, event),
+  };
+
+  function surprise(event) {
+    const numbers = Array.from({ length: 9 }, Math.random);
+    dispatch({ type: "surprise", numbers, directions: lab.directions() }, event);
+  }
+
+  /** Onto the shelf, with a thumbnail of the very picture. */
+  async function keep() {
+    settle();
+    const thumbnail = await stage.picture();
+    if (!thumbnail) return;
+    dispatch({ type: "keep", id: crypto.randomUUID?.() ?? String(Math.random()), thumbnail });
+  }
+
+  function dispatchSeed(seed, event) {
+    dispatch({ type: "change", patch: { seed } }, event);
+    settleAfterKeys(event);
+  }
+
+  function nudgePsi(by, event) {
+    dispatch({ type: "change", patch: { psi: lab.state().recipe.psi + by } }, event);
+    settleAfterKeys(event);
+  }
+
+  /** A key that is held repeats: previews while it does, exact when it is let go. */
+  function settleAfterKeys(event) {
+    if (event.repeat) return;
+    const done = () => settle();
+    window.addEventListener("keyup", done, { once: true });
+  }
+
+  // --- out of the page -----------------------------------------------------------------------
+
+  async function python() {
+    const { code } = await lab.call("snippet", { recipe: recipeJson() });
+    copied(await copy(code, "explore.python_title"), "explore.python_copied");
+  }
+
+  /** To the clipboard, or, where the browser forbids that, into a sheet to copy from. */
+  async function copy(text, title) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      showSheet(text, t(title));
+      return false;
+    }
+  }
+
+  function copied(isDone, key) {
+    if (isDone) toast(t(key));
+  }
+
+  function showSheet(text, title) {
+    const area = $("#lab-sheet textarea");
+    $(".sheet-title").textContent = title;
+    area.value = text;
+    area.setAttribute("aria-label", title);
+    $("#lab-sheet").showModal();
+    area.select();
+  }
+
+  async function download(event) {
+    showMenu(false);
+    const scale = Number(event.currentTarget.dataset.scale);
+    const { filename, data } = await lab.call("export", { recipe: recipeJson(), scale });
+    const bytes = Uint8Array.from(atob(data), (one) => one.charCodeAt(0));
+    const url = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
+    Object.assign(document.createElement("a"), { href: url, download: filename }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 10_000);
+  }
+
+  function recipeJson() {
+    settle();
+    return lab.settledJson();
+  }
+
+  function showMenu(isOpen) {
+    const list = $(".menu-list");
+    if (!isOpen && list.contains(document.activeElement)) $("[data-do=download-menu]").focus();
+    list.hidden = !isOpen;
+    $("[data-do=download-menu]").setAttribute("aria-expanded", isOpen);
+    for (const item of list.children) {
+      const { scale } = item.dataset;
+      const side = (lab.model()?.resolution ?? 0) * Number(scale);
+      item.textContent = t("explore.download_scale", { scale, side });
+    }
+    if (isOpen) list.firstElementChild.focus();
+  }
+
+  // --- into the page -------------------------------------------------------------------------
+
+  async function readFile(file) {
+    if (!file) return;
+    if (!isPicture(file)) return void (await lab.models.openFile(file));
+    if (file.size > MOST_MEGABYTES * 2 ** 20) {
+      return void lab.complain({
+        code: "request_too_large",
+        values: { megabytes: MOST_MEGABYTES },
+      });
+    }
+    const data = base64(new Uint8Array(await file.arrayBuffer()));
+    const { recipe } = await lab.call("read", { data });
+    await lab.open(fromJson(recipe));
+    toast(t("explore.opened", { name: file.name }));
+  }
+
+  function listenDrop() {
+    const cover = $("#lab-drop");
+    let depth = 0;
+    const isFiles = (event) => event.dataTransfer?.types.includes("Files");
+    const on = (type, handler) => {
+      window.addEventListener(type, (event) => {
+        if (!isFiles(event)) return;
+        event.preventDefault();
+        handler(event);
+        cover.hidden = depth === 0;
+      });
+    };
+    on("dragenter", () => (depth += 1));
+    on("dragleave", () => (depth -= 1));
+    on("dragover", () => {});
+    on("drop", (event) => {
+      depth = 0;
+      attempt(() => readFile(event.dataTransfer.files[0]));
+    });
+    $("#lab-file").addEventListener("change", (event) => {
+      const [file] = event.target.files;
+      attempt(() => readFile(file)).then(() => (event.target.value = ""));
+    });
+  }
+
+  // --- looking -------------------------------------------------------------------------------
+
+  function toggleFull() {
+    const frame = $(".frame");
+    if (document.fullscreenElement) return void document.exitFullscreen();
+    const pretend = () => frame.classList.toggle("is-full"); // iPhones have no full screen for this
+    if (!frame.requestFullscreen || frame.classList.contains("is-full")) pretend();
+    else frame.requestFullscreen().catch(pretend);
+    $("#lab-picture").focus();
+  }
+
+  function listenHold() {
+    for (const target of [$("[data-hold=compare]"), $("#lab-picture"), $("#lab-second-picture")]) {
+      let timer = 0;
+      target.addEventListener("pointerdown", (event) => {
+        const pause = event.pointerType === "touch" ? TOUCH_PAUSE : 0; // it may be a scroll
+        if (event.button === 0) timer = setTimeout(() => stage.hold(true), pause);
+      });
+      for (const type of ["pointerup", "pointercancel", "pointerleave"]) {
+        target.addEventListener(type, () => {
+          clearTimeout(timer);
+          stage.hold(false);
+        });
+      }
+      target.addEventListener(
+        "contextmenu",
+        (event) => stage.hold(false) ?? event.stopPropagation(),
+      );
+      target.addEventListener("keydown", (event) => {
+        if (event.key !== " " || event.repeat) return;
+        event.preventDefault();
+        stage.hold(true);
+      });
+      target.addEventListener("keyup", (event) => event.key === " " && stage.hold(false));
+      target.addEventListener("blur", () => stage.hold(false));
+    }
+  }
+
+  function onKey(event) {
+    const isTyping = event.target.matches?.(
+      "input:not([type=range]):not([type=radio]), textarea, select",
+    );
+    const key = event.key.toLowerCase();
+    if (event.key === "Escape") {
+      showMenu(false);
+      $(".frame").classList.remove("is-full");
+    }
+    if ((event.ctrlKey || event.metaKey) && !isTyping && (key === "z" || key === "y")) {
+      event.preventDefault();
+      return void (event.shiftKey || key === "y" ? DEEDS.redo(event) : DEEDS.undo(event));
+    }
+    const isAtPicture = event.target === $("#lab-picture");
+    if (!isAtPicture || !lab.state() || event.ctrlKey || event.metaKey || event.altKey) return;
+    const deed = KEYS[key];
+    if (!deed) return;
+    event.preventDefault();
+    deed(event);
+  }
+
+  /** Runs something that may be refused; the person reads why. */
+  async function attempt(deed) {
+    try {
+      await deed();
+    } catch (error) {
+      lab.complain(error);
+    }
+  }
+
+  function listen() {
+    for (const button of element.querySelectorAll("[data-do]")) {
+      const deed = DEEDS[button.dataset.do];
+      if (deed) button.addEventListener("click", (event) => attempt(() => deed(event)));
+    }
+    document.addEventListener("keydown", onKey);
+    document.addEventListener("pointerdown", (event) => {
+      if (!event.target.closest?.(".menu")) showMenu(false);
+    });
+    listenHold();
+    listenDrop();
+  }
+
+  return { listen };
+}

@@ -1,0 +1,550 @@
+// Models: the dialog in which one is found and opened, and the offer to open the one that a recipe
+// needs. What is open belongs to the reducer's state; what is on its way, to this file.
+
+import { Refused } from "./messages.js";
+import { factsOf } from "./moments.js";
+import { keyOf, modelOf } from "./reducer.js";
+import {
+  hubSource,
+  ownOf,
+  portableName,
+  recentFromText,
+  secondsText,
+  sizeText,
+  withRecent,
+  withRecentAt,
+  withoutRecent,
+} from "./sources.js";
+
+const RECENT_KEY = "latent-lab.models.v1";
+const ASK_AGAIN = 400; // milliseconds between two looks at an opening
+const LEARN_AGAIN = 2000;
+const QUICK_SIDE = 128; // pixels: what is so small is drawn in milliseconds
+const MEGABYTE = 2 ** 20;
+const HUB = "https://huggingface.co";
+// Refusals that a person's own token may answer.
+const LENDABLE = ["hub_no_repo", "hub_gated", "hub_bad_token", "hub_token_refused", "hub_token_form"];
+
+export function createModels(lab, upload) {
+  const { $, element, t, dispatch } = lab;
+  const { memory } = window.LatentLab;
+  const known = () => lab.state()?.models ?? {};
+  const dialog = $("#lab-models");
+  const card = $("#lab-found");
+  let picker = null; // the server's answer
+  let found = null; // what the card shows: {kind, name, title, …}
+  let wanted = null; // the recipe that waits for its model
+  let opening = null; // {id, source}
+  let asked = null; // {name, revision} of the newest question
+  let token = ""; // the person's own for the Hub: for what the card shows, never stored
+  let forgotten = null; // {item, index}: taken off the recent ones, until the dialog closes
+  let learning = ""; // the key of the model whose cost is being asked for
+  let lastAsked = 0; // of several questions the newest counts
+
+  // --- the dialog ----------------------------------------------------------------------------
+
+  async function show() {
+    if (!dialog.open) dialog.showModal();
+    const hasKeys = window.matchMedia("(hover: hover)").matches; // else a keyboard would rise
+    (hasKeys ? $("#lab-find-name") : dialog.querySelector("h2")).focus();
+    list();
+    try {
+      picker = await lab.call("picker", {});
+      dispatch({ type: "models", models: picker.models });
+    } catch (error) {
+      complain(error);
+    }
+    list();
+  }
+
+  function close() {
+    dialog.close();
+    if (!opening) forget();
+  }
+
+  function forget() {
+    [found, wanted, token, forgotten] = [null, null, "", null];
+    card.hidden = true;
+    card.replaceChildren();
+  }
+
+  /** Everything but the card, from what is known. */
+  function list() {
+    const name = $("#lab-find-name");
+    name.placeholder = t(picker?.allowed.paths ? "models.name_or_path" : "models.name_hint");
+    name.setAttribute("aria-label", name.placeholder);
+    const megabytes = picker?.allowed.upload_megabytes;
+    $(".models-file").hidden = megabytes === 0;
+    $(".models-file-text").textContent = megabytes ? t("models.file_hint", { megabytes }) : "";
+    fill($("#lab-models-here"), Object.values(known()).map(openModel));
+    fill($("#lab-models-recent"), recent().filter(isNew).map(recentModel));
+    showForgotten();
+    const groups = Map.groupBy(picker?.catalogue ?? [], (entry) => entry.group);
+    $("#lab-catalogue").replaceChildren(...[...groups].map(group));
+    const absent = picker && (!picker.online || !picker.allowed.hub);
+    $("#lab-absent").hidden = !absent;
+    if (absent) $("#lab-absent").textContent = t(absentReason());
+  }
+
+  const absentReason = () => (picker.allowed.hub ? "models.absent" : "error.hub_off");
+  const isNew = (item) => !known()[keyOf({ name: item.model, revision: item.revision })];
+
+  function fill(place, items) {
+    place.replaceChildren(...items);
+    place.parentElement.hidden = !items.length;
+  }
+
+  function openModel(model) {
+    const isHere = model === lab.model();
+    const entry = choice({
+      title: lab.titleOf(model),
+      detail: lab.shortFacts(model),
+      chosen: (event) => {
+        dispatch({ type: "model", model: model.name, revision: revisionOf(model) }, event);
+        close();
+      },
+    });
+    entry.setAttribute("aria-current", isHere);
+    return entry;
+  }
+
+  function recentModel(item) {
+    const { title, detail } = item;
+    const entry = make("div", "recent");
+    const remove = make("button", "forget");
+    remove.type = "button";
+    remove.title = t("models.forget");
+    remove.setAttribute("aria-label", `${remove.title}: ${title}`);
+    remove.innerHTML = '<svg class="icon"><use href="#i-close"/></svg>';
+    remove.addEventListener("click", () => {
+      const { list: others, index } = withoutRecent(recent(), item);
+      store(others);
+      forgotten = { item, index };
+      list();
+      $("#lab-models-forgotten button").focus();
+    });
+    entry.append(choice({ title, detail, chosen: () => again(item) }), remove);
+    return entry;
+  }
+
+  /** What was taken off the list last, with the way back. */
+  function showForgotten() {
+    const place = $("#lab-models-forgotten");
+    place.hidden = !forgotten;
+    if (!forgotten) return void place.replaceChildren();
+    place.parentElement.hidden = false;
+    const undo = make("button", "text-button", t("models.undo_forget"));
+    undo.type = "button";
+    undo.addEventListener("click", () => {
+      store(withRecentAt(recent(), forgotten.item, forgotten.index));
+      forgotten = null;
+      list();
+      $("#lab-models-recent .model")?.focus();
+    });
+    place.replaceChildren(t("models.forgotten", { title: forgotten.item.title }), undo);
+  }
+
+  function store(items) {
+    memory.set(RECENT_KEY, JSON.stringify(items));
+  }
+
+  function group([name, entries]) {
+    const section = make("section", "models-group");
+    const grid = make("div", "model-list");
+    grid.append(...entries.map(entryOf));
+    section.append(make("h3", "", t(`models.group_${name}`)), grid);
+    return section;
+  }
+
+  function entryOf(entry) {
+    const parts = [familyName(entry.family)];
+    if (entry.resolution) parts.push(`${entry.resolution} px`);
+    if (entry.megabytes) parts.push(`${entry.megabytes} MB`);
+    const button = choice({
+      title: entry.draws[language()] ?? entry.draws.en,
+      detail: parts.join(" · "),
+      note: entry.repo,
+      licence: entry.licence || t("models.licence_look"),
+      chosen: () => lookUp(entry.name),
+    });
+    button.disabled = Boolean(entry.reason);
+    if (entry.reason) button.title = t(entry.reason);
+    return button;
+  }
+
+  function choice({ title, detail, note, licence, chosen }) {
+    const button = make("button", "model");
+    button.type = "button";
+    button.append(make("span", "model-title", title), make("span", "model-detail", detail));
+    if (note) button.append(make("span", "model-note", note));
+    if (licence) button.append(make("span", "model-detail", licence));
+    button.addEventListener("click", chosen);
+    return button;
+  }
+
+  // --- the card: what was found, how far it is -----------------------------------------------
+
+  /** Asks what a name means, and shows it; nothing large is fetched. `lent` is the person's token,
+   * for this name only. → was it found? */
+  async function lookUp(name, revision = "", lent = "") {
+    const number = ++lastAsked;
+    [found, token, asked] = [null, lent, { name, revision }];
+    say([make("p", "found-state", t("models.looking"))]);
+    try {
+      const answer = await lab.call("look", { ...asked, token });
+      if (number !== lastAsked) return false;
+      found = answer.found;
+      showFound();
+      return true;
+    } catch (error) {
+      if (number === lastAsked) refused(error);
+      return false;
+    }
+  }
+
+  function showFound(failure = null) {
+    const rows = [make("p", "found-title", found.title)];
+    if (wanted) rows.unshift(make("p", "hint", t("models.wanted")));
+    if (found.kind === "hub") rows.push(hubFacts());
+    if (failure) rows.push(make("p", "found-error", words(failure)));
+    if (found.too_large) {
+      rows.push(make("p", "found-error", t("models.too_large", { most: found.most_megabytes })));
+    } else {
+      rows.push(openButton(failure));
+    }
+    if (failure) rows.push(...tokenForm(failure));
+    say(rows);
+  }
+
+  /** Where a token may help: the question, or the download, again with the person's own. */
+  function tokenForm({ code }) {
+    if (!LENDABLE.includes(code) || !picker?.allowed.tokens) return [];
+    const form = make("form", "find token");
+    const input = make("input");
+    Object.assign(input, { type: "password", autocomplete: "off", maxLength: 4000 });
+    input.setAttribute("aria-label", t("models.token"));
+    input.placeholder = t("models.token");
+    const button = make("button", "keep", t("models.token_use"));
+    form.append(input, button);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const lent = input.value.trim();
+      if (!lent || opening) return;
+      if (!found) return void lookUp(asked.name, asked.revision, lent);
+      token = lent;
+      open(found);
+    });
+    return [form, make("p", "hint", t("models.token_text"))];
+  }
+
+  function hubFacts() {
+    const facts = make("dl", "found-facts");
+    const add = (key, value) => facts.append(make("dt", "", t(key)), asNode("dd", value));
+    add("models.file", found.others.length ? fileSelect() : found.file);
+    add("models.size", found.size === null ? t("models.unknown") : sizeText(found.size));
+    add("models.licence", found.licence || t("models.licence_look"));
+    add("models.page", pageLink(found.title));
+    add("models.revision", found.commit.slice(0, 12));
+    if (found.cached) add("models.cache", t("models.cached"));
+    if (found.private) add("models.access", t(token ? "models.token_used" : "models.private"));
+    return facts;
+  }
+
+  function pageLink(repo) {
+    const link = make("a", "", `huggingface.co/${repo}`);
+    return Object.assign(link, { href: `${HUB}/${repo}`, target: "_blank", rel: "noopener" });
+  }
+
+  function fileSelect() {
+    const box = make("span", "select");
+    const select = make("select");
+    select.setAttribute("aria-label", t("models.file"));
+    select.append(...[found.file, ...found.others].map((file) => new Option(file, file)));
+    const { title, commit } = found;
+    select.addEventListener("change", () => {
+      lookUp(`${title}@${commit}:${select.value}`, "", token);
+    });
+    box.append(select);
+    box.insertAdjacentHTML("beforeend", '<svg class="icon"><use href="#i-down"/></svg>');
+    return box;
+  }
+
+  function openButton(failure) {
+    const isLarge = found.kind === "hub" && !found.cached && found.size !== null;
+    const size = isLarge ? sizeText(found.size) : "";
+    const key = failure ? "models.retry" : isLarge ? "models.open_size" : "models.open";
+    const button = make("button", "keep", t(key, { size }));
+    button.type = "button";
+    button.addEventListener("click", () => open(found));
+    return button;
+  }
+
+  /** Begins to open a source, follows it to its end, then shows its picture. */
+  async function open(source) {
+    if (opening) return;
+    opening = { id: null, source };
+    try {
+      progress({ stage: "waiting", here: 0, size: null });
+      const { kind, name, label } = source;
+      const recipe = lab.pictureJson(wanted);
+      const lent = kind === "hub" ? { token } : {};
+      const { id } = await lab.call("open_model", { kind, name, label, recipe, ...lent });
+      opening.id = id;
+      await follow(id, source);
+    } catch (error) {
+      refused(error);
+    } finally {
+      opening = null;
+    }
+  }
+
+  async function follow(id, source) {
+    for (;;) {
+      const told = await lab.call("opening", { id });
+      if (told.stage === "done") return arrived(told.model, source);
+      if (told.stage === "failed") throw new Refused(told.failure);
+      if (told.stage === "stopped") return stopped();
+      progress(told);
+      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN));
+    }
+  }
+
+  function progress({ stage, here, size, seconds, model }) {
+    const share = stage === "downloading" && size ? here / size : null;
+    const values = { here: sizeText(here), size: size ? sizeText(size) : "?", seconds };
+    if (seconds !== undefined) values.seconds = Math.round(seconds);
+    const bar = make("div", share === null ? "bar is-endless" : "bar");
+    bar.setAttribute("role", "progressbar");
+    bar.setAttribute("aria-label", t(`models.stage_${stage}`, values));
+    if (share !== null) {
+      bar.setAttribute("aria-valuenow", Math.round(100 * share));
+      bar.style.setProperty("--share", share);
+    }
+    const rows = [make("p", "found-title", opening.source.title ?? opening.source.label), bar];
+    if (model) rows.push(make("p", "hint", lab.longFacts(model)));
+    const foot = make("p", "found-foot");
+    foot.append(make("span", "found-state", t(`models.stage_${stage}`, values)));
+    if (stage !== "measuring" && stage !== "uploading") foot.append(stopButton());
+    say([...rows, foot]);
+  }
+
+  function stopButton() {
+    const stop = make("button", "text-button", t("models.stop"));
+    stop.type = "button";
+    stop.addEventListener("click", () => {
+      stop.disabled = true;
+      if (opening?.id) lab.call("stop_opening", { id: opening.id }).catch(complain);
+    });
+    return stop;
+  }
+
+  function stopped() {
+    if (found) showFound();
+    else forget();
+  }
+
+  function arrived(model, source) {
+    remember(model, source);
+    dispatch({ type: "known", model });
+    const recipe = wanted;
+    forget();
+    const isWanted = recipe && portableName(recipe.model) === portableName(model.name);
+    if (isWanted && ["", model.revision].includes(recipe.revision)) {
+      const { name, revision } = model;
+      dispatch({ type: "open", recipe: { ...recipe, model: name, revision } });
+    } else {
+      if (recipe) lab.toast(t("models.another"), { isError: true });
+      dispatch({ type: "model", model: model.name, revision: model.revision });
+    }
+    if (dialog.open) dialog.close();
+    lab.toast(t("models.opened", { title: lab.titleOf(model), facts: lab.longFacts(model) }));
+  }
+
+  // --- files ---------------------------------------------------------------------------------
+
+  /** Opens a model file that was dropped or chosen. */
+  async function openFile(file) {
+    if (opening) return;
+    if (!dialog.open) await show();
+    const most = picker?.allowed.upload_megabytes;
+    if (most !== undefined && file.size > most * MEGABYTE) {
+      return void refused(new Refused({ code: "upload_too_large", values: { most } }));
+    }
+    const source = { kind: "file", label: file.name, title: file.name };
+    opening = { id: null, source };
+    progress({ stage: "uploading", here: 0, size: file.size });
+    try {
+      const { path } = await upload(file);
+      source.name = path;
+    } catch (error) {
+      console.info("Latent Lab:", error);
+      say([make("p", "found-error", t("models.upload_failed", { name: file.name }))]);
+      return;
+    } finally {
+      opening = null;
+    }
+    found = null;
+    await open(source);
+  }
+
+  // --- recipes whose model isn't here ----------------------------------------------------------
+
+  /** Opens a recipe; where its model isn't known here, asks for it, and else offers to open it. */
+  async function openRecipe(recipe, event) {
+    const here = modelOf(known(), recipe);
+    const own = ownOf(known(), recipe);
+    const isSure = here && (!recipe.model.includes("/") || here.revision === recipe.revision);
+    if (own) return void dispatch({ type: "open", recipe: { ...recipe, model: own.name } }, event);
+    if (isSure) return void dispatch({ type: "open", recipe }, event);
+    try {
+      dispatch({ type: "known", model: await factsOf(lab, recipe) });
+      dispatch({ type: "open", recipe }, event);
+    } catch (error) {
+      if (error.code === "model_not_open") await offer(recipe);
+      else lab.complain(error);
+    }
+  }
+
+  /** Offers to open the model that a recipe names; what is in the cache is opened at once. */
+  async function offer(recipe) {
+    if (opening || (wanted && dialog.open)) return;
+    await show();
+    wanted = recipe;
+    if (!(await lookUp(portableName(recipe.model), recipe.revision ?? ""))) return;
+    if (found.cached && wanted === recipe) await open(found);
+  }
+
+  async function again(item) {
+    const key = keyOf({ name: item.model, revision: item.revision });
+    if (!known()[key]) {
+      try {
+        const asked = { model: item.model, revision: item.revision };
+        dispatch({ type: "known", model: (await lab.call("facts", asked)).model });
+      } catch {
+        if (item.kind === "file") return void lookUp(item.model, item.revision);
+        if (await lookUp(item.name)) await open(found);
+        return;
+      }
+    }
+    dispatch({ type: "model", model: item.model, revision: item.revision });
+    close();
+  }
+
+  function recent() {
+    return recentFromText(memory.get(RECENT_KEY));
+  }
+
+  function remember(model, { kind, name }) {
+    const item = { kind, name: kind === "file" ? "" : name, title: lab.titleOf(model) };
+    Object.assign(item, { model: model.name, revision: model.revision });
+    item.detail = lab.shortFacts(model);
+    store(withRecent(recent(), item));
+  }
+
+  /** Asks what a large model's pictures cost, until that has been measured. */
+  async function learn(model) {
+    if (!model || model.cost || model.resolution <= QUICK_SIDE) return;
+    const key = keyOf(model);
+    if (learning === key) return;
+    learning = key;
+    try {
+      while (lab.model() && keyOf(lab.model()) === key) {
+        const asked = { model: model.name, revision: model.revision };
+        const { model: told } = await lab.call("facts", asked);
+        if (told.cost) return void dispatch({ type: "known", model: told });
+        await new Promise((resolve) => setTimeout(resolve, LEARN_AGAIN));
+      }
+    } catch (error) {
+      console.info("Latent Lab:", error);
+    } finally {
+      learning = "";
+    }
+  }
+
+  // --- words -----------------------------------------------------------------------------------
+
+  function refused(error) {
+    if (!error.code) lab.complain(error);
+    if (found && error.code) showFound(error);
+    else say([make("p", "found-error", words(error)), ...tokenForm(error)]);
+  }
+
+  function words(error) {
+    const key = `error.${error.code}`;
+    const text = t(key, error.values ?? {});
+    return error.code && text !== key ? text : t("explore.offline");
+  }
+
+  function complain(error) {
+    lab.complain(error);
+  }
+
+  function say(nodes) {
+    const hadFocus = card.contains(document.activeElement);
+    card.hidden = false;
+    card.replaceChildren(...nodes);
+    if (hadFocus) card.querySelector("button, select")?.focus();
+  }
+
+  function listen() {
+    $("[data-do=models]").addEventListener("click", show);
+    $("[data-models=first]").addEventListener("click", show);
+    $("[data-models=close]").addEventListener("click", close);
+    dialog.addEventListener("close", () => {
+      if (!opening) forget();
+    });
+    $("#lab-find").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const name = $("#lab-find-name").value.trim();
+      wanted = null;
+      if (name && !opening) lookUp(name);
+    });
+    $("[data-models=file]").addEventListener("click", () => $("#lab-model-file").click());
+    $("#lab-model-file").addEventListener("change", (event) => {
+      const [file] = event.target.files;
+      event.target.value = "";
+      if (file) openFile(file);
+    });
+  }
+
+  const language = () => element.ownerDocument.documentElement.dataset.language;
+
+  return { listen, show, openFile, openRecipe, offer, learn, translate: list };
+}
+
+/** A model that everybody finds by its name needs no revision in its recipes; others do. */
+function revisionOf(model) {
+  return model.is_named ? "" : model.revision;
+}
+
+/** "stylegan2" → "StyleGAN2". */
+export function familyName(family) {
+  const names = { stylegan2: "StyleGAN2", stylegan3: "StyleGAN3", dcgan: "DCGAN" };
+  Object.assign(names, { biggan: "BigGAN-deep", r3gan: "R3GAN", fastgan: "FastGAN" });
+  return names[family] ?? family;
+}
+
+/** What a drag and a picture cost, where that is worth a word: a key of the texts, with values. */
+export function costText(cost) {
+  if (!cost || cost.exact_seconds < 0.5) return null;
+  const values = { seconds: secondsText(cost.exact_seconds), side: cost.preview_resolution };
+  return [`models.cost_${cost.drag}`, values];
+}
+
+/** Where a model came from, in short: "owner/name · 0123456". */
+export function originText(model) {
+  const hub = hubSource(model.source);
+  return hub ? `${hub.repo} · ${hub.commit.slice(0, 7)} · ${hub.file}` : "";
+}
+
+function make(tag, className = "", text = "") {
+  const node = Object.assign(document.createElement(tag), { className });
+  if (text !== "") node.textContent = text;
+  return node;
+}
+
+function asNode(tag, value) {
+  const node = make(tag);
+  node.append(value);
+  return node;
+}

@@ -1,0 +1,379 @@
+// The form of a new training: what is chosen, what it will cost here, and the command that runs.
+
+import { createHubPicker } from "./train_hub.js";
+import { penaltiesOf, requestOf } from "./train_reducer.js";
+
+const PLAN_DELAY = 300; // milliseconds after the last change
+const SIZES = [8, 16, 32, 64, 128, 256, 512, 1024];
+const AT_ONCE = 4; // uploads
+
+export function createForm(lab) {
+  const { $, element, t, facts, dispatch } = lab;
+  const form = $("#train-form");
+  const rates = new Map(); // what was measured in this visit: request → estimate
+  let planTimer = 0;
+  let shownLanguage = null;
+  let shownForm = null;
+  const hub = createHubPicker(lab, change);
+
+  // --- what the form shows -------------------------------------------------------------------
+
+  function sync(before) {
+    const state = lab.state();
+    if (state.view !== "new" || !facts.enabled) return;
+    const { language } = document.documentElement.dataset;
+    if (language !== shownLanguage) build(language);
+    if (!before || state.runs !== before.runs) offerStarts(state, language);
+    if (state.form !== shownForm) show(state);
+    if (!before || state.plan !== before.plan) showPlan(state);
+  }
+
+  function show(state) {
+    const { form: asked } = state;
+    shownForm = asked;
+    check("train-data-tile", asked.data);
+    check("train-goal-tile", asked.goal);
+    $("#train-own").hidden = asked.data !== "own";
+    $("#train-path-field").hidden = !facts.own_paths;
+    set("#train-own-name", asked.own?.name ?? t("train.own_choose"));
+    const count = asked.own?.count;
+    const { files, megabytes } = facts.most;
+    const limits = t("train.own_limits", { files, megabytes, each: facts.most.file_megabytes });
+    set("#train-own-hint", count ? t("train.own_count", { count }) : limits);
+    hub.show(asked.hub, asked.data === "hub");
+    const hint = asked.data === "own" ? "train.own_hint" : `train.data_${asked.data}_hint`;
+    set("#train-data-hint", t(hint));
+    value("#train-name-field", asked.name);
+    value("#train-resolution", asked.resolution ?? "");
+    const goal = facts.goals.find(({ name }) => name === asked.goal);
+    value("#train-minutes", asked.images ? "" : (asked.minutes ?? goal?.minutes ?? ""));
+    value("#train-images", asked.images ?? "");
+    value("#train-target", asked.target_quality ?? 0);
+    fillTrack($("#train-target"));
+    const target = asked.target_quality;
+    set("#train-target-text", target ? target.toFixed(2) : t("train.target_none"));
+    value("#train-loss", asked.loss);
+    set("#train-loss-hint", t(`train.loss_${asked.loss}_hint`));
+    const penalties = penaltiesOf(state);
+    $("#train-r1").checked = penalties.includes("r1");
+    $("#train-r2").checked = penalties.includes("r2");
+    offerStarts(state, shownLanguage);
+    value("#train-lesson", asked.lesson ?? "");
+    set("#train-lesson-hint", t(`train.lesson_${asked.lesson ?? "none"}_hint`));
+    value("#train-batch", asked.batch);
+    value("#train-seed", asked.seed);
+    const go = state.fork ? "train.go_fork" : "train.go";
+    const { data } = asked;
+    const name = data === "own" || data === "hub" ? (asked[data]?.name ?? "…") : data;
+    set("#train-go-text", t(go, { data: name, seen: number(state.fork?.images_seen ?? 0) }));
+    $("[data-train=start]").disabled = requestOf(state) === null;
+    plan();
+  }
+
+  function showPlan({ plan: known }) {
+    if (known?.command) set("#train-command", known.command);
+    const text = $("#train-estimate");
+    text.classList.toggle("is-busy", !known?.estimate && !known?.error);
+    if (known?.error) text.textContent = words(known.error);
+    else text.textContent = known?.estimate ? costs(known.estimate) : t("train.measuring");
+  }
+
+  /** "2,400 images in 1 minute · 41 images/s at 32 px · 310 MB memory · 12 MB disk". */
+  function costs(estimate) {
+    const speeds = Object.entries(estimate.images_per_second).map(([size, rate]) =>
+      t("train.rate_at", { rate: Math.round(rate), size }),
+    );
+    const { images, minutes, memory_bytes: memory, disk_bytes: disk } = estimate;
+    const parts = [
+      t("train.estimate", { images: number(images), minutes: rounded(minutes) }),
+      speeds.join(", "),
+    ];
+    if (memory) parts.push(t("train.memory", { megabytes: number(Math.round(memory / 1e6)) }));
+    parts.push(t("train.disk", { megabytes: number(Math.round(disk / 1e6)) }));
+    return parts.filter(Boolean).join(" · ");
+  }
+
+  function words({ code, values }) {
+    const key = `error.${code}`;
+    const told = t(key, values ?? {});
+    return told === key ? t("explore.unknown_error", { code }) : told;
+  }
+
+  // --- what can be chosen --------------------------------------------------------------------
+
+  function build(language) {
+    shownLanguage = language;
+    shownForm = null;
+    const tiles = facts.datasets.map((one) => dataTile(one));
+    const own = tile("train-data-tile", "own", t("train.data_own"), t("train.data_own_about"));
+    own.querySelector(".tile-art").innerHTML = '<svg class="icon"><use href="#i-plus"/></svg>';
+    const fromHub = tile("train-data-tile", "hub", t("train.data_hub"), t("train.data_hub_about"));
+    fromHub.querySelector(".tile-art").innerHTML = '<svg class="icon"><use href="#i-globe"/></svg>';
+    fromHub.hidden = !facts.hub_data.allowed;
+    $("#train-data").replaceChildren(...tiles, own, fromHub);
+    const goals = facts.goals.map(({ name, minutes }) =>
+      tile("train-goal-tile", name, t(`train.goal_${name}`), t(`train.goal_${name}_about`), {
+        aside: duration(minutes),
+      }),
+    );
+    $("#train-goals").replaceChildren(...goals);
+    options("#train-resolution", [
+      ["", t("train.resolution_own")],
+      ...SIZES.filter((size) => size <= facts.most.resolution).map((size) => [
+        size,
+        `${size} px`,
+      ]),
+    ]);
+    options(
+      "#train-loss",
+      facts.losses.map(({ name }) => [name, t(`train.loss_${name}`)]),
+    );
+    options("#train-lesson", [
+      ["", t("train.lesson_none")],
+      ...facts.lessons.map((name) => [name, t(`train.lesson_${name}`)]),
+    ]);
+    $("#train-lesson").closest(".setting").hidden = !facts.lessons.length;
+  }
+
+  /** What a training can begin with: the models that are here, and one's own runs. */
+  function offerStarts({ runs, form: asked }, language) {
+    const models = facts.models.map((one) => [one.name, one.title?.[language] ?? one.name]);
+    const own = (runs ?? []).filter((one) => one.images_seen > 0);
+    const found = [...models, ...own.map((one) => [one.run_id, one.name])];
+    const { warm_start: chosen } = asked;
+    if (chosen && !found.some(([name]) => name === chosen)) {
+      found.push([chosen, chosen.split(/[/\\]/).at(-1)]); // of a run that was made elsewhere
+    }
+    options("#train-warm", [["", t("train.warm_none")], ...found]);
+    $("#train-warm").value = chosen ?? "";
+  }
+
+  function dataTile({ name, count, resolution, licence }) {
+    const about = t("train.data_about", { count: number(count), resolution });
+    const made = tile("train-data-tile", name, t(`train.data_${name}`), about, {
+      title: t("train.licence", { licence }),
+    });
+    sight(name).then((source) => {
+      if (!source) return;
+      const image = Object.assign(new Image(), { src: source, alt: "" });
+      image.classList.toggle("crisp", resolution <= 16);
+      made.querySelector(".tile-art").replaceChildren(image);
+    });
+    return made;
+  }
+
+  const sights = new Map();
+
+  function sight(name) {
+    if (!sights.has(name)) {
+      const asked = lab.call("sight", { data: name }).then(({ image }) => image);
+      sights.set(
+        name,
+        asked.catch(() => null),
+      );
+    }
+    return sights.get(name);
+  }
+
+  function tile(group, name, title, about, { aside = "", title: tip = "" } = {}) {
+    const label = Object.assign(document.createElement("label"), { className: "tile", title: tip });
+    label.innerHTML = `<input type="radio"><span class="tile-body"><span class="tile-art"></span>
+      <span class="tile-text"><b></b><span class="about"></span><span class="goal-images"></span>
+      </span><i></i></span>`;
+    const input = label.firstElementChild;
+    Object.assign(input, { name: group, value: name });
+    label.querySelector("b").textContent = title;
+    label.querySelector(".about").textContent = about;
+    label.querySelector("i").textContent = aside;
+    return label;
+  }
+
+  // --- what is asked -------------------------------------------------------------------------
+
+  function change(patch) {
+    dispatch({ type: "form", patch });
+  }
+
+  function listen() {
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("change", ({ target }) => {
+      if (target.name === "train-data-tile") change({ data: target.value });
+      if (target.name === "train-goal-tile") change({ goal: target.value });
+    });
+    on("#train-name-field", "input", ({ value: name }) => ({ name }));
+    on("#train-resolution", "change", ({ value: size }) => ({ resolution: Number(size) || null }));
+    on("#train-minutes", "input", (input) => ({ minutes: positive(input), images: null }));
+    on("#train-images", "input", (input) => ({ images: positive(input), minutes: null }));
+    on("#train-target", "input", ({ valueAsNumber: q }) => ({ target_quality: q || null }));
+    on("#train-loss", "change", ({ value: loss }) => ({ loss }));
+    on("#train-r1", "change", penalties);
+    on("#train-r2", "change", penalties);
+    on("#train-warm", "change", ({ value: model }) => ({ warm_start: model || null }));
+    on("#train-lesson", "change", ({ value: lesson }) => ({ lesson: lesson || null }));
+    on("#train-batch", "input", (input) => ({ batch: whole(input, 32) }));
+    on("#train-seed", "input", (input) => ({ seed: whole(input, 0) }));
+    on("#train-path", "change", ({ value: source }) => ({
+      own: source.trim() ? { source: source.trim(), name: source.trim() } : null,
+    }));
+    $("#train-drop").addEventListener("click", () => $("#train-files").click());
+    $("#train-files").addEventListener("change", ({ target }) => {
+      const files = [...target.files];
+      target.value = "";
+      gather(files);
+    });
+    listenDrop();
+  }
+
+  const on = (selector, type, patch) =>
+    $(selector).addEventListener(type, ({ target }) => change(patch(target)));
+  const penalties = () => ({
+    penalties: ["r1", "r2"].filter((name) => $(`#train-${name}`).checked),
+  });
+
+  function listenDrop() {
+    const zone = $("#train-drop");
+    for (const type of ["dragenter", "dragover"])
+      zone.addEventListener(type, (event) => {
+        event.preventDefault();
+        event.stopPropagation();
+        zone.classList.add("is-over");
+      });
+    zone.addEventListener("dragleave", () => zone.classList.remove("is-over"));
+    zone.addEventListener("drop", (event) => {
+      event.preventDefault();
+      event.stopPropagation();
+      zone.classList.remove("is-over");
+      gather([...event.dataTransfer.files]);
+    });
+  }
+
+  /** Uploads a person's pictures, a few at once, and makes them a data set. */
+  async function gather(files) {
+    const { files: most, megabytes } = facts.most;
+    if (!files.length) return;
+    if (files.length > most) {
+      return void lab.complain({ code: "too_many_files", values: { count: files.length, most } });
+    }
+    const size = files.reduce((sum, file) => sum + file.size, 0);
+    if (size > megabytes * 2 ** 20) {
+      const values = { megabytes: Math.round(size / 2 ** 20), most: megabytes };
+      return void lab.complain({ code: "data_too_large", values });
+    }
+    const large = files.find((file) => file.size > facts.most.file_megabytes * 2 ** 20);
+    if (large) {
+      const values = { name: large.name, most: facts.most.file_megabytes };
+      return void lab.complain({ code: "upload_file_too_large", values });
+    }
+    await lab.attempt(async () => {
+      const sent = await uploaded(files);
+      const own = await lab.call("gather", { token: lab.token, files: sent });
+      change({ data: "own", own });
+    });
+    show(lab.state());
+  }
+
+  async function uploaded(files) {
+    const sent = new Array(files.length);
+    let next = 0;
+    let done = 0;
+    const worker = async () => {
+      while (next < files.length) {
+        const at = next++;
+        const { path } = await lab.upload(files[at]);
+        sent[at] = { path, name: files[at].name };
+        done += 1;
+        set("#train-own-name", t("train.uploading", { done, total: files.length }));
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    return sent;
+  }
+
+  // --- what it will cost ---------------------------------------------------------------------
+
+  function plan() {
+    clearTimeout(planTimer);
+    if (lab.state().plan) return;
+    planTimer = setTimeout(makePlan, PLAN_DELAY);
+  }
+
+  async function makePlan() {
+    const state = lab.state();
+    const request = requestOf(state);
+    if (!request) return;
+    const { form: asked } = state;
+    const told = (made) => dispatch({ type: "plan", plan: made, form: asked });
+    try {
+      told(await lab.call("command", { request }));
+      told({ estimate: await estimate(request) });
+      await showGoals(state);
+    } catch (error) {
+      if (error.code) told({ error: { code: error.code, values: error.values } });
+    }
+  }
+
+  async function estimate(request) {
+    const key = JSON.stringify({ ...request, name: "", seed: 0 });
+    if (!rates.has(key)) {
+      rates.set(key, await lab.call("estimate", { token: lab.token, request }));
+    }
+    return rates.get(key);
+  }
+
+  /** The other goals too, as far as they are of the networks that were just measured. */
+  async function showGoals(state) {
+    const goal = facts.goals.find(({ name }) => name === state.form.goal);
+    for (const { name, preset } of facts.goals) {
+      const note = element.querySelector(`.tile:has([value="${name}"]) .goal-images`);
+      if (!goal || preset !== goal.preset) {
+        note.textContent = "";
+        continue;
+      }
+      const asked = { ...state.form, goal: name, minutes: null, images: null };
+      const { images } = await estimate(requestOf({ ...state, form: asked }));
+      if (lab.state().form !== state.form) return;
+      note.textContent = t("train.goal_images", { images: number(images) });
+    }
+  }
+
+  // --- small things --------------------------------------------------------------------------
+
+  function check(name, chosen) {
+    for (const input of element.querySelectorAll(`input[name=${name}]`))
+      input.checked = input.value === chosen;
+  }
+
+  function set(selector, text) {
+    if ($(selector).textContent !== text) $(selector).textContent = text;
+  }
+
+  function value(selector, shown) {
+    const input = $(selector);
+    if (document.activeElement === input && input.type !== "range") return;
+    if (input.value !== String(shown)) input.value = shown;
+  }
+
+  function options(selector, pairs) {
+    $(selector).replaceChildren(...pairs.map(([one, text]) => new Option(text, one)));
+  }
+
+  function duration(minutes) {
+    if (minutes >= 90) return t("train.hours", { hours: rounded(minutes / 60) });
+    return t("train.minutes_short", { minutes: rounded(minutes) });
+  }
+
+  listen();
+  return { sync };
+}
+
+function fillTrack(input) {
+  const at = (input.value - input.min) / (input.max - input.min);
+  input.style.setProperty("--start", "0%");
+  input.style.setProperty("--to", at);
+}
+
+const number = (value) => Number(value).toLocaleString("en-US");
+const rounded = (value) => Number(Number(value).toPrecision(2));
+const positive = (input) => (input.valueAsNumber > 0 ? input.valueAsNumber : null);
+const whole = (input, otherwise) =>
+  Number.isInteger(input.valueAsNumber) ? input.valueAsNumber : otherwise;

@@ -1,0 +1,255 @@
+// The Train page's state and every way it may change: reduce(state, action) → state. Pure: no DOM,
+// no clock, no server. What a run is doing is never decided here: it comes from the run's directory
+// with each snapshot, and a reloaded page begins from the same facts.
+
+export const MOST_POINTS = 500; // of a chart
+export const LIVE = ["queued", "training", "paused"]; // states that change by themselves
+
+const FORM = {
+  data: "digits", // a bundled name, "own" or "hub"
+  own: null, // {source, name, count?}: a folder of this machine, or what was uploaded
+  hub: null, // {source, name, look?}: a data set on the Hub; `look` is the server's answer
+  goal: "demo", // or "custom": the form was filled from a run
+  preset: null, // of a custom one
+  minutes: null, // null: the goal's
+  images: null,
+  resolution: null,
+  loss: "nonsaturating",
+  penalties: null, // null: those that the loss was published with
+  target_quality: null,
+  warm_start: null,
+  batch: 32,
+  seed: 0,
+  name: "",
+  lesson: null,
+};
+
+/** `facts`: what the page was served with: {goals, losses, lessons, datasets}. */
+export function initialState(facts) {
+  return {
+    facts,
+    view: "new", // "new" or "run"
+    form: FORM,
+    fork: null, // {run, images_seen} where the form goes on from a moment of a run
+    plan: null, // {command, estimate, error} of the form, null while it is being made
+    runs: null, // null until the first answer
+    run: null, // id of the run that is watched
+    watch: null, // what is known of it
+    frame: null, // images seen of the picture that is shown; null: the newest
+    isPlaying: false,
+    picture: "samples", // or "raw", "reals", "neighbours"
+    isProjected: false,
+    pending: null, // {action} that was asked for and isn't done yet
+  };
+}
+
+const ACTIONS = {
+  /** {patch}: fields of the form. Another choice makes another plan. */
+  form(state, { patch }) {
+    const form = { ...state.form, ...patch };
+    if (patch.loss !== undefined && patch.penalties === undefined) form.penalties = null;
+    if (patch.data !== undefined && patch.data !== state.form.data) form.resolution = null;
+    if (patch.goal !== undefined) Object.assign(form, { minutes: null, images: null });
+    if (sameForm(form, state.form)) return state;
+    return { ...state, form, plan: null };
+  },
+
+  /** {request, fork?}: the form filled from a run's own settings, to start another like it; `fork`,
+   * {run, images_seen}: to go on from that moment. */
+  fill(state, { request, fork = null }) {
+    const known = state.facts.datasets.some(({ name }) => name === request.data);
+    const isHub = request.data.startsWith("hub:");
+    const place = known ? null : { source: request.data, name: baseName(request.data) };
+    if (isHub) place.name = request.data.slice(4).split(/[@,]/)[0];
+    const data = known ? request.data : isHub ? "hub" : "own";
+    const given = Object.keys(FORM).filter((key) => request[key] !== undefined);
+    const form = { ...FORM, ...Object.fromEntries(given.map((key) => [key, request[key]])) };
+    const penalties = request.penalties?.split(",").filter((one) => one !== "none") ?? null;
+    Object.assign(form, { own: null, hub: null, data, goal: "custom", penalties });
+    if (place) form[data] = place;
+    return { ...state, form, plan: null, view: "new", fork };
+  },
+
+  /** {plan}: the command line and the estimate of `form`; one for another form is dropped. */
+  plan(state, { plan, form }) {
+    return sameForm(form, state.form) ? { ...state, plan: { ...state.plan, ...plan } } : state;
+  },
+
+  /** {runs}: this browser's runs, the newest first. */
+  runs(state, { runs }) {
+    return { ...state, runs };
+  },
+
+  /** {run}: watch it. null: back to the form. */
+  select(state, { run }) {
+    if (run === null) return { ...state, view: "new", fork: null, isProjected: false };
+    if (run === state.run) return { ...state, view: "run" };
+    const fresh = { watch: null, frame: null, isPlaying: false, picture: "samples" };
+    return { ...state, ...fresh, view: "run", run, pending: null };
+  },
+
+  /** {snapshot}: what the server says of the watched run; its `points` go on from ours unless it
+   * says "restart" (the run went back to a checkpoint, or it is the first answer). */
+  snapshot(state, { snapshot }) {
+    if (snapshot.id !== state.run) return state;
+    const before = snapshot.restart ? null : state.watch;
+    const points = thinned([...(before?.points ?? []), ...snapshot.points]);
+    const qualities = thinned([...(before?.qualities ?? []), ...snapshot.qualities]);
+    const histogram = snapshot.histogram ?? before?.histogram ?? null;
+    const watch = { ...snapshot, points, qualities, histogram };
+    const isDone = state.pending && settles(state.pending, watch);
+    return { ...state, watch, pending: isDone ? null : state.pending };
+  },
+
+  /** {action}: a wish that is sent; the buttons rest until the run has done it. */
+  asked(state, { action }) {
+    const { state: was, acknowledged } = state.watch ?? {};
+    return { ...state, pending: { action, was, heard: acknowledged ?? 0 } };
+  },
+
+  /** The wish was refused. */
+  refused(state) {
+    return { ...state, pending: null };
+  },
+
+  /** {to}: show the sample picture at so many images seen; the last one follows the training. */
+  frame(state, { to }) {
+    const samples = state.watch?.samples ?? [];
+    if (!samples.length) return state;
+    const at = nearestIndex(samples, to);
+    const frame = at === samples.length - 1 ? null : samples[at];
+    return { ...state, frame, picture: "samples" };
+  },
+
+  /** One picture on, or back: by −1 or 1. */
+  step(state, { by }) {
+    const samples = state.watch?.samples ?? [];
+    if (!samples.length) return state;
+    const at = frameIndex(state) + by;
+    return ACTIONS.frame(state, { to: samples[Math.min(Math.max(at, 0), samples.length - 1)] });
+  },
+
+  /** {on}: from the first picture (or from here) to the newest. */
+  play(state, { on }) {
+    const samples = state.watch?.samples ?? [];
+    if (!on || samples.length < 2) return { ...state, isPlaying: false };
+    const frame = state.frame ?? samples[0];
+    return { ...state, isPlaying: true, frame, picture: "samples" };
+  },
+
+  /** The next picture of the play; at the newest it ends, and follows the training again. */
+  tick(state) {
+    if (!state.isPlaying) return state;
+    const next = ACTIONS.step(state, { by: 1 });
+    return next.frame === null ? { ...next, isPlaying: false } : next;
+  },
+
+  /** {picture}: "samples", "raw", "reals" or "neighbours". */
+  picture(state, { picture }) {
+    return { ...state, picture, isPlaying: false };
+  },
+
+  /** {on}: timeline, quality and lamps, large. */
+  project(state, { on }) {
+    return { ...state, isProjected: on && state.run !== null };
+  },
+};
+
+/** The state after `action`; an action that changes nothing returns the same object. */
+export function reduce(state, action) {
+  const change = ACTIONS[action.type];
+  if (!change) throw new Error(`no such action: ${action.type}`);
+  return change(state, action);
+}
+
+/** What the form asks for, as the server reads it; null while it is incomplete. */
+export function requestOf({ form, facts }) {
+  const { own, hub } = form;
+  const data = { own: own?.source, hub: hub?.look?.missing ? null : hub?.source };
+  const source = form.data in data ? data[form.data] : form.data;
+  if (!source) return null;
+  const goal = facts.goals.find(({ name }) => name === form.goal);
+  const budget = form.images
+    ? { images: form.images, minutes: null }
+    : { images: null, minutes: form.minutes ?? goal?.minutes ?? null };
+  const { resolution, loss, target_quality, warm_start, batch, seed, name, lesson } = form;
+  const preset = goal ? goal.preset : form.preset;
+  const penalties = form.penalties && (form.penalties.join(",") || "none");
+  const chosen = { resolution, loss, penalties, target_quality, warm_start, batch, seed, name };
+  return { data: source, preset, ...budget, ...chosen, lesson };
+}
+
+/** Penalties that are on: the person's, or the loss's own. */
+export function penaltiesOf({ form, facts }) {
+  const loss = facts.losses.find(({ name }) => name === form.loss);
+  return form.penalties ?? loss?.penalties ?? [];
+}
+
+/** Which buttons a run offers in its state: {pause, resume, save, stop, follow-again}. What trains
+ * on a rented machine (`job`) can only be stopped, and followed again. */
+export function controlsOf(watch) {
+  const { state, mine, job } = watch ?? {};
+  const isOver = ["stopped", "dead", "failed"].includes(state);
+  return {
+    pause: mine && !job && state === "training",
+    resume: mine && !job && (state === "paused" || isOver),
+    save: mine && !job && ["training", "paused"].includes(state),
+    stop: mine && LIVE.includes(state),
+    "follow-again": mine && Boolean(job) && isOver,
+  };
+}
+
+/** The index of the picture that is shown. */
+export function frameIndex({ watch, frame }) {
+  const samples = watch?.samples ?? [];
+  return frame === null ? samples.length - 1 : nearestIndex(samples, frame);
+}
+
+/** Whether there is anything to ask the server about. */
+export function isLive({ view, watch, runs, pending }) {
+  if (pending) return true;
+  const isSent = Boolean(watch?.publication?.alive);
+  if (view === "run") return !watch || isSent || LIVE.includes(watch.state);
+  return runs === null || runs.some(({ state }) => LIVE.includes(state));
+}
+
+/** At most MOST_POINTS of `points`: where there are more, every second of the older ones goes. */
+export function thinned(points) {
+  let kept = points;
+  while (kept.length > MOST_POINTS) {
+    const last = kept.length - 1;
+    kept = kept.filter((_, i) => i % 2 === 0 || i === last);
+  }
+  return kept;
+}
+
+/** Has the run done what was asked? A save is done when it was heard: it takes a moment. */
+function settles({ action, was, heard }, watch) {
+  const isAlive = ["training", "paused"].includes(watch.state);
+  if (action === "save") return !isAlive || (watch.acknowledged ?? 0) > heard;
+  if (action === "stop") return !LIVE.includes(watch.state);
+  if (action === "pause") return watch.state !== "training";
+  if (action === "resume") return watch.state !== was;
+  if (action === "publish") return Boolean(watch.publication);
+  return true;
+}
+
+function nearestIndex(samples, asked) {
+  const seen = Math.min(asked, samples.at(-1)); // the newest may be asked for as ∞
+  let best = 0;
+  samples.forEach((each, i) => {
+    if (Math.abs(each - seen) < Math.abs(samples[best] - seen)) best = i;
+  });
+  return best;
+}
+
+function sameForm(a, b) {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+function baseName(source) {
+  return String(source)
+    .split(/[/\\]/)
+    .filter(Boolean)
+    .at(-1);
+}

@@ -1,0 +1,74 @@
+// The list of this browser's runs.
+
+import { LIVE } from "./train_reducer.js";
+
+export function createRunList(lab) {
+  const { $, t, dispatch } = lab;
+  const list = $("#train-runs");
+  const rows = new Map(); // run id → its button
+
+  $("[data-train=new]").addEventListener("click", () => dispatch({ type: "select", run: null }));
+
+  function sync(before) {
+    const { runs, run, view } = lab.state();
+    const isSame = before && runs === before.runs && run === before.run && view === before.view;
+    if (isSame) return;
+    const shown = runs ?? [];
+    for (const id of [...rows.keys()])
+      if (!shown.some((one) => one.run_id === id)) drop(id);
+    shown.forEach((one, i) => place(one, i));
+    $("#train").classList.toggle("has-runs", shown.length > 0);
+    $("[data-train=new]").setAttribute("aria-current", view === "new");
+  }
+
+  function drop(id) {
+    rows.get(id).remove();
+    rows.delete(id);
+  }
+
+  function place(one, index) {
+    const { run, view } = lab.state();
+    const row = rows.get(one.run_id) ?? make(one);
+    if (list.children[index] !== row) list.insertBefore(row, list.children[index] ?? null);
+    const button = row.firstElementChild;
+    button.setAttribute("aria-current", view === "run" && run === one.run_id);
+    button.dataset.state = one.state;
+    set(button.querySelector("b"), one.name);
+    set(button.querySelector(".run-state"), describe(one));
+    const share = one.images ? Math.min(1, one.images_seen / one.images) : 0;
+    button.querySelector(".run-bar").style.setProperty("--done", share);
+    const source = one.newest_sample === null ? "" : sample(one);
+    const image = button.querySelector("img");
+    if (image.dataset.source === source) return;
+    image.dataset.source = source;
+    if (source) image.src = source;
+    image.hidden = !source;
+  }
+
+  const sample = (one) => lab.file(`${String(one.newest_sample).padStart(9, "0")}.png`, one.run_id);
+
+  function make({ run_id: id }) {
+    const row = document.createElement("div");
+    row.setAttribute("role", "listitem");
+    row.innerHTML = `<button type="button" class="run"><img alt="" hidden><span class="run-text">
+      <b></b><span class="run-state"></span></span><span class="run-bar"></span></button>`;
+    row.firstElementChild.addEventListener("click", () => dispatch({ type: "select", run: id }));
+    rows.set(id, row);
+    return row;
+  }
+
+  function describe({ state, place: turn, images, images_seen: seen, alarms }) {
+    const parts = [t(`train.state_${state}`)];
+    if (state === "queued" && turn) parts.push(t("train.turn", { place: turn }));
+    if (LIVE.includes(state) && images && seen)
+      parts.push(`${Math.round((100 * seen) / images)} %`);
+    if (LIVE.includes(state) && alarms.length) parts.push(t("train.has_alarm"));
+    return parts.join(" · ");
+  }
+
+  return { sync };
+}
+
+function set(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}

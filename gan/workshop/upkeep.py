@@ -1,0 +1,60 @@
+"""What a host does by itself: bounds that are kept while people train, and tidying up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from gan.errors import LabError
+from gan.workshop.limits import GIB, Limits
+from gan.workshop.records import About, now
+
+PURGED_AFTER = 24 * 3600.0  # seconds in which a deletion can be taken back
+UNFINISHED_AFTER = 600.0  # seconds after which a folder that was never finished is a leftover
+
+
+def overrun(status: dict[str, Any], limits: Limits) -> LabError | None:
+    """Why a run may not train any longer; None if it may."""
+    if limits.minutes is not None and status.get("seconds", 0) > limits.minutes * 60:
+        return LabError("run_time_is_up", most=limits.minutes)
+    return None
+
+
+def room(root: Path, limits: Limits) -> LabError | None:
+    """What is wrong with the disk; None if there is room."""
+    free = shutil.disk_usage(root).free / GIB
+    if free < limits.free_gib:
+        return LabError("disk_nearly_full", free=round(free, 2), least=limits.free_gib)
+    if limits.disk_gib is not None:
+        used = _bytes_in(root) / GIB
+        if used > limits.disk_gib:
+            return LabError("runs_fill_the_disk", used=round(used, 1), most=limits.disk_gib)
+    return None
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # it was replaced in between
+                total += (Path(place) / name).lstat().st_size
+    return total
+
+
+def purge(root: Path, runs: list[Path], at_work: list[Path]) -> None:
+    """Removes runs that were deleted a day ago, and folders that a killed server left half made."""
+    for run in set(runs) - set(at_work):
+        about = About.read(run)
+        deleted = None if about is None else about.deleted
+        if deleted is not None and now() - deleted > PURGED_AFTER:
+            run.rename(root / f".old-{run.name}")
+    for leftover in root.glob(".new-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > UNFINISHED_AFTER:
+                leftover.rename(root / f".old-{leftover.name[5:]}")
+    for old in root.glob(".old-*"):
+        shutil.rmtree(old, ignore_errors=True)

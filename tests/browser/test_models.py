@@ -1,0 +1,264 @@
+"""Models in the page: found on a Hub on this machine, dropped, remembered, and offered to who opens
+a link that needs one."""
+
+import base64
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import serving
+from tests.hub_server import TOKEN, Fault, HubServer
+from tests.tiny import TINY_CLASSES, tiny_model
+
+ONLINE = {"HF_HUB_OFFLINE": "0", "SPACE_ID": "", "HF_TOKEN_PATH": "/nonexistent"}
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
+    """A Hub with "someone/small", of three classes."""
+    folder = tmp_path_factory.mktemp("hub") / "small"
+    tiny_model(folder, TINY_CLASSES)
+    with HubServer() as server:
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        server.commit("someone/small", files | {"older/G.pkl": bytes(900)}, licence="cc0-1.0")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def online(models: Path, hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an app that reaches the Hub."""
+    cache = str(tmp_path_factory.mktemp("hub-cache"))
+    places = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": cache, "LATENT_LAB_MODELS": str(models)}
+    with serving(["app.py", "--model", "tiny", "--port"], **ONLINE, **places) as url:
+        yield url
+
+
+def look_up(lab: Any, name: str) -> None:
+    lab.do("models")
+    lab.page.wait_for_selector("#lab-catalogue .model")
+    lab.page.locator("#lab-find-name").fill(name)
+    lab.page.keyboard.press("Enter")
+
+
+def drawn(lab: Any, model: str) -> str:
+    """Waits until a picture of `model` is on the canvas; → its recipe."""
+    lab.page.wait_for_function(
+        """(model) => {
+          const { recipe, quality } = document.querySelector("#lab-canvas")?.dataset ?? {};
+          return quality === "exact" && new URLSearchParams(recipe).get("m") === model;
+        }""",
+        arg=model,
+    )
+    return lab.drawn
+
+
+def test_from_the_hub_to_the_picture_to_somebody_elses_screen(
+    new_lab: Callable[..., Any], online: str, hub: HubServer
+) -> None:
+    lab = new_lab(url=online).open()
+    look_up(lab, "someone/small")
+    card = lab.page.locator("#lab-found")
+    card.locator(".keep").wait_for()
+    facts = card.text_content()
+    assert "cc0-1.0" in facts
+    assert "kB" in facts
+    assert card.locator("select option").all_text_contents() == ["model.safetensors", "older/G.pkl"]
+    assert hub.asked("GET", "cdn") == [], "something was downloaded before anybody agreed"
+    card.locator(".keep").click()
+    recipe = drawn(lab, "someone/small")
+    assert "r=" in recipe
+    assert not lab.page.locator("#lab-models").is_visible()
+    assert "3 classes" in lab.page.locator(".model-facts").text_content()
+    assert "someone/small" in lab.toast()
+    lab.page.locator("#lab-classes").get_by_text("class 2").click()
+    lab.page.wait_for_function("location.search.includes('c=2')")
+    link = lab.page.evaluate("location.search")
+
+    other = new_lab(url=online).open(link)
+    assert "c=2" in drawn(other, "someone/small")
+    lab.page.reload()
+    assert "c=2" in drawn(lab, "someone/small")
+    lab.do("models")
+    lab.page.locator("#lab-models-here .model[aria-current=true]").wait_for()
+
+
+def test_a_link_offers_the_model_that_it_needs(
+    new_lab: Callable[..., Any], models: Path, hub: HubServer, tmp_path: Path
+) -> None:
+    """In another process, with an empty cache: nothing of it is here."""
+    revision = "0" * 12
+    places = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(tmp_path / "cache")}
+    command = ["app.py", "--model", "tiny", "--port"]
+    with serving(command, **ONLINE, **places, LATENT_LAB_MODELS=str(models)) as url:
+        lab = new_lab(url=url).open(f"?m=someone/small&r={revision}&s=4")
+        card = lab.page.locator("#lab-found")
+        card.locator(".found-error").wait_for()
+        assert "no longer has the weights" in card.text_content()
+        lab.page.close()
+        lab = new_lab(url=url).open("?m=someone/small&s=4")
+        card = lab.page.locator("#lab-found")
+        card.locator(".keep").click()
+        assert "s=4" in drawn(lab, "someone/small")
+        lab.page.close()  # before its server ends
+
+
+def test_what_fails_is_told_in_the_card(
+    new_lab: Callable[..., Any], online: str, hub: HubServer, tmp_path: Path
+) -> None:
+    hub.commit("someone/broken", {"G.pkl": bytes(5000)})
+    hub.faults["G.pkl"] = Fault(content=b"<!DOCTYPE html><title>Log in</title>")
+    lab = new_lab(url=online).open()
+    look_up(lab, "someone/nobody")
+    error = lab.page.locator("#lab-found .found-error")
+    error.wait_for()
+    assert "no model someone/nobody" in error.text_content()
+    lab.page.locator("#lab-find-name").fill("someone/broken")
+    lab.page.keyboard.press("Enter")
+    lab.page.locator("#lab-found .keep").click()
+    error.wait_for()
+    assert "A web page came" in error.text_content()
+    lab.page.locator(".language").dispatch_event("click")
+    assert lab.page.locator("#lab-models h2").text_content() == "模型"
+    lab.page.keyboard.press("Escape")
+    assert lab.page.locator("#lab-find-name").is_hidden()
+
+
+def test_a_private_model_opens_with_ones_own_token(
+    new_lab: Callable[..., Any], online: str, hub: HubServer, tmp_path: Path
+) -> None:
+    tiny_model(tmp_path / "secret", seed=6)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "secret").iterdir()}
+    hub.commit("someone/secret", files, private=True)
+    lab = new_lab(url=online).open("?m=someone/secret&s=4&psi=0.5")
+    card = lab.page.locator("#lab-found")
+    field = card.locator(".token input")
+    field.wait_for()
+    assert field.get_attribute("type") == "password"
+    assert "never stored" in card.text_content()
+    field.fill("hf_wrong")
+    field.press("Enter")
+    card.get_by_text("doesn’t accept that token").wait_for()
+    assert field.input_value() == ""
+    field.fill(TOKEN)
+    field.press("Enter")
+    card.get_by_text("for you alone").wait_for()
+    card.locator(".keep").click()
+    lab.page.wait_for_function("location.search.startsWith('?m=_private.someone/secret-')")
+    lab.rest()
+    assert "s=4&psi=0.5" in lab.query
+    lab.page.reload()
+    lab.page.wait_for_selector("#lab[data-state=ready]")
+    lab.page.wait_for_function("location.search.startsWith('?m=_private.someone/secret-')")
+    lab.page.evaluate("navigator.clipboard.writeText = () => Promise.reject(new Error('no')); 0")
+    lab.do("link")
+    link = lab.page.locator("#lab-sheet textarea").input_value()
+    assert "m=someone/secret&" in link
+    kept = "JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])"
+    assert TOKEN not in lab.page.evaluate(kept)
+    other = new_lab(url=online).open(link[len(online) + 1 :])
+    other.page.locator("#lab-found .token input").wait_for()
+    assert "secret" not in other.page.locator("#lab-models-here").text_content()
+
+
+def test_a_recent_model_is_removed_and_brought_back(
+    new_lab: Callable[..., Any], online: str
+) -> None:
+    lab = new_lab(url=online).open()
+    items = [
+        {"kind": "hub", "name": f"someone/n{n}", "title": f"Model {n}", "model": f"someone/n{n}"}
+        | {"revision": "0" * 12, "detail": "DCGAN"}
+        for n in (1, 2, 3)
+    ]
+    stored = "(items) => localStorage.setItem('latent-lab.models.v1', JSON.stringify(items))"
+    lab.page.evaluate(stored, items)
+    lab.do("models")
+    titles = lab.page.locator("#lab-models-recent .model-title")
+    remove = lab.page.locator("#lab-models-recent .forget")
+    remove.nth(1).focus()
+    assert remove.nth(1).get_attribute("aria-label") == "Remove from this list: Model 2"
+    lab.page.keyboard.press("Enter")
+    assert titles.all_text_contents() == ["Model 1", "Model 3"]
+    assert lab.page.locator("#lab-models-forgotten").text_content().startswith("Model 2 removed")
+    lab.page.keyboard.press("Enter")  # "Undo" has the focus
+    assert titles.all_text_contents() == ["Model 1", "Model 2", "Model 3"]
+    for _ in range(3):
+        remove.first.click(force=True)
+    assert titles.count() == 0
+    assert lab.page.locator("#lab-models-forgotten button").is_visible()
+    lab.page.reload()
+    lab.page.wait_for_selector("#lab[data-state=ready]")
+    lab.do("models")
+    lab.page.wait_for_selector("#lab-catalogue .model")
+    assert not lab.page.locator("#lab-models-recent").is_visible()
+
+
+def test_a_page_without_a_model_opens_one(
+    new_lab: Callable[..., Any], serve_empty: Callable[[], Any], tmp_path: Path
+) -> None:
+    tiny_model(tmp_path / "mine", seed=8)
+    with serve_empty() as url:
+        lab = new_lab(url=url)
+        lab.page.goto(url)
+        lab.page.locator(".empty button").click()
+        lab.page.wait_for_selector("#lab-catalogue .model", state="attached")
+        lab.page.locator("#lab-model-file").set_input_files(tmp_path / "mine/model.safetensors")
+        drawn(lab, "_file/model")
+        lab.page.wait_for_selector(".direction .strength")
+        assert not lab.page.locator("#lab-models").is_visible()
+        assert not lab.page.locator(".empty").is_visible()
+        lab.drag(lab.slider(1), to=0.9)
+        lab.page.wait_for_function("location.search.includes('e=pca0')")
+        lab.page.close()
+
+
+def test_a_dropped_model_is_ones_own(new_lab: Callable[..., Any], app: str, tmp_path: Path) -> None:
+    tiny_model(tmp_path / "mine", seed=8)
+    content = base64.b64encode((tmp_path / "mine" / "model.safetensors").read_bytes()).decode()
+    lab = new_lab().open()
+    lab.page.evaluate(
+        """(content) => {
+          const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([bytes], "My faces.safetensors"));
+          for (const type of ["dragenter", "drop"])
+            window.dispatchEvent(new DragEvent(type, { dataTransfer, bubbles: true }));
+        }""",
+        content,
+    )
+    recipe = drawn(lab, "_file/My-faces")
+    assert "r=" in recipe
+    other = new_lab().open()
+    other.do("models")
+    other.page.wait_for_selector("#lab-catalogue .model", state="attached")
+    assert "My-faces" not in other.page.locator("#lab-models").text_content()
+    assert "My faces" not in other.page.locator("#lab-models").text_content()
+    lab.page.reload()
+    assert drawn(lab, "_file/My-faces") == recipe, "a link with its revision finds it again"
+
+
+def test_without_a_network_the_catalogue_is_grey_and_says_why(lab: Any) -> None:
+    lab.do("models")
+    entries = lab.page.locator("#lab-catalogue .model")
+    entries.first.wait_for()
+    assert entries.count() >= 15
+    assert lab.page.locator("#lab-catalogue .model:not(:disabled)").count() == 0
+    assert "can’t be reached" in lab.page.locator("#lab-absent").text_content()
+    assert "Hub" in entries.first.get_attribute("title")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_dialog_fits(new_lab: Callable[..., Any], theme: str, width: int) -> None:
+    lab = new_lab(width, 844, color_scheme=theme, has_touch=width == 390, locale="zh-CN").open()
+    lab.do("models")
+    lab.page.wait_for_selector("#lab-catalogue .model")
+    wide = lab.page.evaluate(
+        """(width) => [...document.querySelectorAll("#lab-models, #lab-models *")]
+          .filter((one) => one.checkVisibility() && !one.closest("svg, .visually-hidden"))
+          .filter((one) => one.getBoundingClientRect().right > width + 1)
+          .map((one) => one.outerHTML.slice(0, 80))""",
+        width,
+    )
+    assert wide == []

@@ -1,0 +1,291 @@
+"""The Train page under a real hand, with real trainings: what it shows is what is on disk."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from gan.system import Process, end_process
+from gan.workshop import TrainRequest
+from gan.workshop.records import About, owner_hash
+
+from .conftest import serving
+from .test_look import CHINESE, CONTRAST, assert_fits
+
+PATIENCE = 240_000  # milliseconds: for machines that are busy with other things
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def training_app(models: Path, runs: Path) -> Iterator[str]:
+    """A public host whose host has switched training on."""
+    environment = {"LATENT_LAB_MODELS": str(models), "LATENT_LAB_RUNS": str(runs)}
+    command = ["app.py", "--model", "tiny", "--port"]
+    with serving(command, LATENT_LAB_TRAINING="on", **environment) as url:
+        yield url
+    for path in runs.glob("run-*/status.json"):  # trainings outlive their server
+        told = json.loads(path.read_text())
+        if told.get("pid"):
+            end_process(Process(told["pid"], told["started"]), force=True)
+
+
+@pytest.fixture(scope="module")
+def old_run(runs: Path) -> str:
+    """A run that somebody else has finished, with everything that a page can show of one."""
+    folder = runs / "run-00000000000000aa"
+    (folder / "samples").mkdir(parents=True)
+    request = TrainRequest("digits-tiny", images=9000, target_quality=0.9)
+    About("A very long name that doesn’t fit", owner_hash("b" * 32), 1e9, request).write(folder)
+    alarm = {"name": "collapse", "level": "warn", "signals": {"close_pairs": 0.07}, "since": 40}
+    status = {"state": "finished", "finished": "budget", "images_seen": 9000, "images": 9000}
+    told = status | {"alarms": [alarm], "resolution": 8, "target_quality": 0.9}
+    (folder / "status.json").write_text(json.dumps(told))
+    lines = "".join(json.dumps(report(90 * step)) + "\n" for step in range(1, 101))
+    (folder / "metrics.jsonl").write_text(lines)
+    for name in ("samples/000000000", "samples/000000500", "samples/000009000", "reals"):
+        Image.effect_noise((64, 64), 90).save(folder / f"{name}.png")
+    return folder.name
+
+
+def report(seen: int) -> dict[str, Any]:
+    """A line of metrics with all figures."""
+    losses = {"loss_g": 0.7, "loss_d": 1.3, "r1": 0.02, "r2": 0.03}
+    quality = {"q": seen / 1e4, "q_low": seen / 1.1e4, "q_high": seen / 9e3, "kid": 0.4}
+    rest = {"floor": 0.01, "coverage": 0.5, "real_coverage": 0.97, "copies": 0.0}
+    return {
+        "images_seen": seen,
+        "images_per_second": 90.0 + seen % 7,
+        "losses": losses,
+        "quality": quality | rest if seen % 900 == 0 else None,
+        "histogram": {"edges": [-1, 0, 1, 2], "real": [1, 4, 9], "fake": [8, 3, 1]},
+        "pair_accuracy": 0.8,
+        "grad_norm_g": 1.5,
+        "grad_norm_d": 2.5,
+    }
+
+
+class TrainPage:
+    """The Train page in one browser context."""
+
+    def __init__(self, lab: Any):
+        self.lab, self.page = lab, lab.page
+        self.page.set_default_timeout(PATIENCE)
+
+    def open(self, query: str = "") -> "TrainPage":
+        self.page.goto(f"{self.lab.app}/{query}#train")
+        self.page.wait_for_selector("#train-command", state="attached")
+        return self
+
+    def start(self, images: int) -> str:
+        """Starts a training on tiny digits; → its id."""
+        self.page.locator(".data-tiles [value=digits-tiny]").check(force=True)
+        self.page.locator("#train-more summary").click()
+        self.page.locator("#train-images").fill(str(images))
+        self.page.locator("[data-train=start]").click()
+        self.page.wait_for_function("new URLSearchParams(location.search).get('run')")
+        return self.page.evaluate("new URLSearchParams(location.search).get('run')")
+
+    def wait_state(self, state: str) -> None:
+        self.page.wait_for_selector(f"#train-state[data-state={state}]")
+
+    def wait_samples(self, more_than: int = -1) -> int:
+        """Waits until newer samples are painted; → the images seen then."""
+        self.page.wait_for_function(
+            "(seen) => Number(document.querySelector('#train-canvas').dataset.seen ?? -1) > seen",
+            arg=more_than,
+        )
+        return int(self.page.locator("#train-canvas").get_attribute("data-seen"))
+
+    def do(self, name: str) -> None:
+        self.page.locator(f"[data-train={name}]").click()
+
+    @property
+    def names(self) -> list[str]:
+        return self.page.locator("#train-runs b").all_text_contents()
+
+
+@pytest.fixture
+def train(new_lab: Callable[..., Any], training_app: str) -> TrainPage:
+    return TrainPage(new_lab(url=training_app)).open()
+
+
+def status(runs: Path, run: str) -> dict[str, Any]:
+    return json.loads((runs / run / "status.json").read_text())
+
+
+@pytest.mark.slow  # a training is a process of its own that has to load first
+def test_start_watch_stop_resume_finish_and_open_in_explore(train: TrainPage, runs: Path) -> None:
+    page = train.page
+    run = train.start(images=6000)
+    first = train.wait_samples()
+    train.wait_samples(more_than=first)
+    page.locator("#train-chart-losses .lines path").first.wait_for(state="attached")
+    train.do("stop")
+    train.wait_state("stopped")
+    assert status(runs, run)["state"] == "stopped"
+    seen = status(runs, run)["images_seen"]
+    page.reload()  # the page knows nothing but what is on disk
+    train.wait_state("stopped")
+    assert page.locator("[data-train=stop]").is_hidden()
+    page.locator("#train-more").wait_for(state="attached")
+    train.do("resume")
+    train.wait_state("finished")
+    assert status(runs, run)["images_seen"] >= 6000 > seen
+    assert page.locator("[data-train=resume]").is_hidden()
+    train.do("explore")
+    page.wait_for_function("document.documentElement.dataset.page === 'explore'")
+    page.wait_for_function(
+        "(run) => document.querySelector('#lab-canvas').dataset.recipe?.startsWith(`m=${run}`)",
+        arg=run,
+    )
+    chosen = page.locator("#lab-model option:checked").text_content()
+    assert chosen == "digits-tiny · 8 px"
+    assert "run=" not in page.evaluate("location.search")
+
+
+@pytest.mark.slow  # a training is a process of its own that has to load first
+def test_a_reload_in_mid_training_loses_nothing_and_a_stranger_only_watches(
+    train: TrainPage, new_lab: Callable[..., Any], training_app: str, runs: Path
+) -> None:
+    run = train.start(images=200_000)
+    seen = train.wait_samples()
+    train.page.reload()
+    train.wait_state("training")
+    assert train.wait_samples() >= seen
+    assert train.page.locator("[data-train=stop]").is_visible()
+    other = TrainPage(new_lab(url=training_app)).open()
+    other.page.wait_for_function("document.querySelector('[data-train=new]').ariaCurrent")
+    assert other.names == []
+    other.open(f"?run={run}")
+    other.wait_state("training")
+    for name in ("stop", "pause", "save", "resume", "download-run"):
+        assert other.page.locator(f"[data-train={name}]").is_hidden()
+    assert other.page.locator("#train-name").get_attribute("readonly") is not None
+    assert "you are watching" in (other.page.locator("#train-facts").text_content() or "")
+    train.do("pause")
+    train.wait_state("paused")
+    other.wait_state("paused")
+    train.do("stop")
+    train.wait_state("stopped")
+    with train.page.expect_download() as download:
+        train.do("menu")
+        train.do("download-run")
+    assert download.value.suggested_filename == f"{run}.zip"
+    train.do("menu")
+    train.do("delete")
+    train.page.locator(".toast button").click()
+    train.wait_state("stopped")
+
+
+@pytest.mark.slow  # a training is a process of its own that has to load first
+def test_the_projector_view_shows_timeline_quality_and_lamps(
+    train: TrainPage, tmp_path: Path
+) -> None:
+    page = train.page
+    train.start(images=3000)
+    train.wait_state("finished")
+    train.do("project")
+    for shown in (".timeline", ".quality", ".lamps", "[data-train=leave]"):
+        assert page.locator(shown).is_visible()
+    assert page.locator(".beside").is_hidden()
+    assert page.screenshot(path=tmp_path / "projector.png")
+    train.do("leave")
+    page.locator(".beside").wait_for()
+
+
+def test_where_training_is_off_the_page_says_how_it_is_switched_on(lab: Any) -> None:
+    lab.page.locator("nav.pages a[data-page=train]").click()
+    off = lab.page.locator("#train-off")
+    off.wait_for()
+    assert "LATENT_LAB_TRAINING=on" in (off.text_content() or "")
+    assert lab.page.locator("#train-form").is_hidden()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_form_and_a_run_fit_and_can_be_read(
+    new_lab: Callable[..., Any],
+    training_app: str,
+    old_run: str,
+    theme: str,
+    width: int,
+    tmp_path: Path,
+) -> None:
+    lab = new_lab(width, 844, url=training_app, color_scheme=theme)
+    train = TrainPage(lab).open()
+    page = train.page
+    page.locator(".data-tiles img").first.wait_for()
+    page.locator("#train-more summary").click()
+    page.locator(".data-tiles [value=own]").check(force=True)
+    assert_fits(lab, width)
+    assert page.evaluate(CONTRAST) == []
+    assert page.screenshot(path=tmp_path / "form.png")
+    train.open(f"?run={old_run}")
+    train.wait_state("finished")
+    train.wait_samples()
+    assert_fits(lab, width)
+    assert page.evaluate(CONTRAST) == []
+    assert page.screenshot(path=tmp_path / "run.png")
+
+
+def test_a_run_is_watched_as_its_files_tell_it(
+    new_lab: Callable[..., Any], training_app: str, old_run: str
+) -> None:
+    train = TrainPage(new_lab(url=training_app)).open(f"?run={old_run}")
+    page = train.page
+    train.wait_state("finished")
+    assert train.wait_samples() == 9000
+    assert page.locator("#train-q").text_content() == "0.90"
+    page.locator("#train-scrub").press("ArrowLeft")
+    page.wait_for_selector("#train-canvas[data-seen='500']")
+    train.do("play")  # from here to the end, where it follows the training again
+    page.wait_for_selector("#train-canvas[data-seen='9000']")
+    page.wait_for_selector("[data-train=play][aria-pressed=false]")
+    levels = page.locator("#train-lamps li").evaluate_all(
+        "(all) => all.map((o) => o.dataset.level)"
+    )
+    assert levels == ["warn", "calm", "calm", "calm", "calm"]
+    lit = page.locator("#train-lamps li").first.text_content() or ""
+    assert "share of pairs too close 0.07" in lit
+    assert page.locator("#train-chart-logits .real path").count() == 1
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.post_data or ""))
+    page.wait_for_timeout(5000)
+    looks = [each for each in asked if '"fn_name":"look"' in each]  # Explore may draw its strips
+    assert looks == [], "a run that is over is not asked about"
+
+
+def test_in_chinese_the_page_stays_chinese(
+    new_lab: Callable[..., Any], training_app: str, old_run: str
+) -> None:
+    train = TrainPage(new_lab(url=training_app, locale="zh-CN")).open()
+    train.page.locator(".data-tiles img").first.wait_for()
+    texts = train.page.evaluate(WORDS)
+    train.open(f"?run={old_run}")
+    train.wait_state("finished")
+    texts += train.page.evaluate(WORDS)
+    english = {each for each in texts if re.search(r"[A-Za-z]{3,}", each)}
+    assert {each for each in english if not CHINESE.search(each)} <= {"owner/name"}
+    assert len(texts) > 100
+
+
+WORDS = """() => {
+  const texts = [];
+  for (const one of document.querySelectorAll(".train, .train *")) {
+    for (const name of ["title", "aria-label", "alt", "placeholder"]) {
+      if (one.getAttribute(name)) texts.push(one.getAttribute(name));
+    }
+    if (one.closest("select, svg, .command")) continue;
+    const words = [...one.childNodes].filter((node) => node.nodeType === 3);
+    texts.push(...words.map((node) => node.textContent.trim()));
+  }
+  return texts.filter(Boolean);
+}"""

@@ -1,0 +1,262 @@
+// gan/ui/live/train_reducer.js: what is shown follows from the snapshots, whatever a hand does.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import {
+  MOST_POINTS,
+  controlsOf,
+  frameIndex,
+  initialState,
+  isLive,
+  penaltiesOf,
+  reduce,
+  requestOf,
+  thinned,
+} from "../../gan/ui/live/train_reducer.js";
+import { chance } from "./helpers.js";
+
+const FACTS = {
+  datasets: [{ name: "digits" }, { name: "avatars" }],
+  goals: [
+    { name: "demo", minutes: 1, preset: null },
+    { name: "gpu", minutes: 120, preset: "gpu" },
+  ],
+  losses: [
+    { name: "nonsaturating", penalties: ["r1"] },
+    { name: "relativistic", penalties: ["r1", "r2"] },
+  ],
+};
+const start = () => initialState(FACTS);
+const play = (state, ...actions) => actions.reduce(reduce, state);
+const form = (patch) => ({ type: "form", patch });
+
+/** A snapshot of run "a" as the server sends it. */
+const snapshot = (more = {}) => ({
+  type: "snapshot",
+  snapshot: {
+    ...{ id: "a", state: "training", mine: true, restart: true, points: [], qualities: [] },
+    ...{ samples: [], moments: [], histogram: null, seen: 0 },
+    ...more,
+  },
+});
+const watching = (more) => play(start(), { type: "select", run: "a" }, snapshot(more));
+
+test("the page begins with a request that can be sent as it is", () => {
+  const request = requestOf(start());
+  assert.equal(request.data, "digits");
+  assert.equal(request.minutes, 1);
+  assert.equal(request.penalties, null);
+  assert.deepEqual(
+    Object.keys(request).toSorted(),
+    [
+      ...["batch", "data", "images", "lesson", "loss", "minutes", "name", "penalties", "preset"],
+      ...["resolution", "seed", "target_quality", "warm_start"],
+    ],
+  );
+});
+
+test("a data set from the Hub can be trained on when every choice is made", () => {
+  const source = "hub:o/n@abc,column=image";
+  const hub = { source, name: "o/n", look: { missing: "column" } };
+  const open = play(start(), form({ data: "hub", hub }));
+  assert.equal(requestOf(play(start(), form({ data: "hub" }))), null);
+  assert.equal(requestOf(open), null);
+  const chosen = play(open, form({ hub: { ...hub, look: { missing: null } } }));
+  assert.equal(requestOf(chosen).data, source);
+  const again = play(start(), { type: "fill", request: requestOf(chosen) });
+  assert.equal(again.form.data, "hub");
+  assert.equal(again.form.hub.name, "o/n");
+  assert.equal(again.form.own, null);
+  assert.equal(requestOf(again).data, source);
+});
+
+test("a goal brings its minutes and preset, a person's own budget takes their place", () => {
+  const gpu = play(start(), form({ minutes: 7 }), form({ goal: "gpu" }));
+  assert.equal(requestOf(gpu).preset, "gpu");
+  assert.equal(requestOf(gpu).minutes, 120);
+  const own = reduce(gpu, form({ images: 5000, minutes: null }));
+  assert.equal(requestOf(own).images, 5000);
+  assert.equal(requestOf(own).minutes, null);
+});
+
+test("a loss brings its own penalties until they are chosen", () => {
+  const relativistic = reduce(start(), form({ loss: "relativistic" }));
+  assert.deepEqual(penaltiesOf(relativistic), ["r1", "r2"]);
+  assert.equal(requestOf(relativistic).penalties, null);
+  assert.equal(requestOf(reduce(relativistic, form({ penalties: ["r2"] }))).penalties, "r2");
+  const none = reduce(relativistic, form({ penalties: [] }));
+  assert.equal(requestOf(none).penalties, "none");
+  assert.deepEqual(penaltiesOf(reduce(none, form({ loss: "nonsaturating" }))), ["r1"]);
+});
+
+test("own pictures can be asked for once they are there", () => {
+  const empty = reduce(start(), form({ data: "own" }));
+  assert.equal(requestOf(empty), null);
+  const filled = reduce(empty, form({ own: { source: "/data/p.zip", name: "p.zip" } }));
+  assert.equal(requestOf(filled).data, "/data/p.zip");
+});
+
+test("another choice throws the plan away, and a late plan is not taken", () => {
+  const before = start();
+  const changed = reduce(before, form({ batch: 16 }));
+  const late = { type: "plan", plan: { command: "old" }, form: before.form };
+  assert.equal(reduce(changed, late).plan, null);
+  const planned = reduce(changed, { type: "plan", plan: { command: "new" }, form: changed.form });
+  assert.equal(planned.plan.command, "new");
+  assert.equal(reduce(planned, form({ seed: 4 })).plan, null);
+  assert.equal(reduce(planned, form({ batch: 16 })), planned, "the same again changes nothing");
+});
+
+test("a clone asks for the very request it was made from", () => {
+  const request = {
+    ...{ data: "digits", preset: "tiny", resolution: 16, minutes: null, images: 900 },
+    ...{ loss: "hinge", penalties: "r1,r2", target_quality: 0.8, warm_start: "digits", batch: 8, seed: 3 },
+    ...{ name: "mine", lesson: null },
+  };
+  const filled = reduce(start(), { type: "fill", request });
+  assert.equal(filled.view, "new");
+  assert.deepEqual(requestOf(filled), request);
+  const folder = { ...request, data: "/data/cats", penalties: "none" };
+  assert.deepEqual(requestOf(reduce(start(), { type: "fill", request: folder })), folder);
+});
+
+test("a fork is forgotten with the next plain form", () => {
+  const fork = { run: "a", images_seen: 500 };
+  const filled = reduce(start(), { type: "fill", request: { data: "digits" }, fork });
+  assert.deepEqual(filled.fork, fork);
+  assert.equal(reduce(filled, { type: "select", run: null }).fork, null);
+});
+
+test("reports go on from ours, and begin anew after a restart", () => {
+  const first = watching({ points: [[1, 2], [2, 3]], seen: 2 });
+  const more = reduce(first, snapshot({ restart: false, points: [[3, 4]], seen: 3 }));
+  assert.deepEqual(more.watch.points, [[1, 2], [2, 3], [3, 4]]);
+  const back = reduce(more, snapshot({ points: [[1, 2]], seen: 1 }));
+  assert.deepEqual(back.watch.points, [[1, 2]]);
+});
+
+test("a snapshot of another run is dropped", () => {
+  const state = watching();
+  assert.equal(reduce(state, snapshot({ id: "b" })), state);
+});
+
+test("the histogram stays until there is a newer one", () => {
+  const histogram = { edges: [0, 1], real: [1], fake: [2] };
+  const state = reduce(watching({ histogram }), snapshot({ restart: false }));
+  assert.deepEqual(state.watch.histogram, histogram);
+});
+
+test("however long it is watched, a chart has few points, in order, with the newest", () => {
+  const random = chance(3);
+  let points = [];
+  let seen = 0;
+  for (let step = 0; step < 400; step++) {
+    const news = Array.from({ length: Math.floor(random() * 9) }, () => [++seen]);
+    points = thinned([...points, ...news]);
+    assert.ok(points.length <= MOST_POINTS);
+    if (seen) assert.equal(points.at(-1)[0], seen);
+    assert.ok(points.every(([x], i) => !i || x > points[i - 1][0]));
+  }
+  assert.ok(seen > 2 * MOST_POINTS);
+  assert.equal(points[0][0], 1);
+});
+
+test("the timeline follows the training until a hand moves it, and at its end again", () => {
+  const state = watching({ samples: [0, 500, 600] });
+  assert.equal(frameIndex(state), 2);
+  const newer = reduce(state, snapshot({ restart: false, samples: [0, 500, 600, 700] }));
+  assert.equal(frameIndex(newer), 3);
+  const held = reduce(newer, { type: "frame", to: 510 });
+  assert.equal(frameIndex(held), 1);
+  const later = reduce(held, snapshot({ restart: false, samples: [0, 500, 600, 700, 800] }));
+  assert.equal(frameIndex(later), 1);
+  assert.equal(reduce(later, { type: "frame", to: Infinity }).frame, null);
+});
+
+test("play runs from the first picture to the newest, and ends there", () => {
+  let state = reduce(watching({ samples: [0, 500, 600, 700] }), { type: "play", on: true });
+  const shown = [frameIndex(state)];
+  while (state.isPlaying) {
+    state = reduce(state, { type: "tick" });
+    shown.push(frameIndex(state));
+  }
+  assert.deepEqual(shown, [0, 1, 2, 3]);
+  assert.equal(state.frame, null);
+  assert.equal(reduce(state, { type: "tick" }), state);
+});
+
+test("one picture, or none, can't be played", () => {
+  for (const samples of [[], [0]]) {
+    const state = reduce(watching({ samples }), { type: "play", on: true });
+    assert.equal(state.isPlaying, false);
+  }
+});
+
+test("buttons follow the state on disk, and only for the owner", () => {
+  const offered = (state, mine = true) =>
+    Object.entries(controlsOf({ state, mine }))
+      .filter(([, isOffered]) => isOffered)
+      .map(([name]) => name);
+  assert.deepEqual(offered("queued"), ["stop"]);
+  assert.deepEqual(offered("training"), ["pause", "save", "stop"]);
+  assert.deepEqual(offered("paused"), ["resume", "save", "stop"]);
+  assert.deepEqual(offered("stopped"), ["resume"]);
+  assert.deepEqual(offered("dead"), ["resume"]);
+  assert.deepEqual(offered("failed"), ["resume"]);
+  assert.deepEqual(offered("finished"), []);
+  for (const state of ["queued", "training", "paused", "stopped", "dead", "finished"])
+    assert.deepEqual(offered(state, false), []);
+});
+
+test("a wish rests the buttons until the run has heard it", () => {
+  const state = reduce(watching(), { type: "asked", action: "stop" });
+  assert.equal(state.pending.action, "stop");
+  const still = reduce(state, snapshot({ restart: false, acknowledged: 3 }));
+  assert.equal(still.pending.action, "stop", "heard, but it has not stopped");
+  assert.equal(reduce(still, snapshot({ restart: false, state: "stopped" })).pending, null);
+  const saving = reduce(watching({ acknowledged: 3 }), { type: "asked", action: "save" });
+  assert.ok(reduce(saving, snapshot({ acknowledged: 3 })).pending);
+  assert.equal(reduce(saving, snapshot({ acknowledged: 4 })).pending, null);
+  assert.equal(reduce(state, { type: "refused" }).pending, null);
+});
+
+test("resuming a dead run waits until it is anything else", () => {
+  const dead = watching({ state: "dead" });
+  const asked = reduce(dead, { type: "asked", action: "resume" });
+  assert.ok(reduce(asked, snapshot({ state: "dead" })).pending);
+  assert.equal(reduce(asked, snapshot({ state: "queued" })).pending, null);
+});
+
+test("nothing is asked for when nothing can change", () => {
+  assert.equal(isLive(start()), true, "the list isn't known yet");
+  const list = (state) => reduce(start(), { type: "runs", runs: [{ state }] });
+  assert.equal(isLive(list("finished")), false);
+  assert.equal(isLive(list("training")), true);
+  assert.equal(isLive(watching({ state: "finished" })), false);
+  assert.equal(isLive(watching({ state: "paused" })), true);
+  const asked = reduce(watching({ state: "stopped" }), { type: "asked", action: "resume" });
+  assert.equal(isLive(asked), true);
+});
+
+test("a rented machine can be stopped, and followed again", () => {
+  const at = (state) => controlsOf({ state, mine: true, job: { repo: "me/x" } });
+  const offered = (state) => Object.keys(at(state)).filter((name) => at(state)[name]);
+  assert.deepEqual(offered("training"), ["stop"]);
+  assert.deepEqual(offered("dead"), ["follow-again"]);
+  assert.deepEqual(offered("finished"), []);
+});
+
+test("an upload is followed to its end", () => {
+  const sent = (alive) => watching({ state: "finished", publication: { alive } });
+  assert.equal(isLive(sent(true)), true);
+  assert.equal(isLive(sent(false)), false);
+  const asked = reduce(watching({ state: "finished" }), { type: "asked", action: "publish" });
+  assert.ok(reduce(asked, snapshot({ state: "finished", publication: null })).pending);
+  const begun = snapshot({ state: "finished", publication: { alive: true } });
+  assert.equal(reduce(asked, begun).pending, null);
+});
+
+test("an action that isn't one is a fault", () => {
+  assert.throws(() => reduce(start(), { type: "dance" }), /no such action/);
+});

@@ -1,0 +1,77 @@
+"""Orders: whole or not at all, for one process only, acknowledged while it is busy."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gan import control
+from gan.control import Listener, Order
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def test_what_is_given_is_read(tmp_path: Path) -> None:
+    assert control.read(tmp_path) is None
+    order = Order(3, 77, "pause", images=640, target_quality=0.5)
+    control.give(tmp_path, order)
+    assert control.read(tmp_path) == order
+    assert [path.name for path in tmp_path.iterdir()] == [control.FILE]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "7", "null", '{"id": 1}', '{"id": "1", "pid": 2, "action": "stop"}'),
+        '{"id": 1, "pid": 2, "action": "explode"}',
+        '{"id": true, "pid": 2, "action": "stop"}',
+        '{"id": 1, "pid": 2, "images": 0}',
+        '{"id": 1, "pid": 2, "images": "all"}',
+        '{"id": 1, "pid": 2, "target_quality": NaN}',
+        '{"id": 1, "pid": 2, "target_quality": 1.5}',
+    ],
+)
+def test_nonsense_is_no_order(tmp_path: Path, content: str) -> None:
+    (tmp_path / control.FILE).write_text(content)
+    assert control.read(tmp_path) is None
+
+
+def test_a_listener_notes_its_own_orders_once_and_in_order(tmp_path: Path) -> None:
+    noted: list[int] = []
+    with Listener(tmp_path, lambda order: noted.append(order.id)) as orders:
+        control.give(tmp_path, Order(1, os.getpid() + 1, "stop"))  # another process's
+        time.sleep(3 * control.LOOK_SECONDS)
+        assert noted == []
+        for number, action in ((2, "pause"), (5, "save")):
+            control.give(tmp_path, Order(number, os.getpid(), action))
+            wait_until(lambda number=number: number in noted)
+        control.give(tmp_path, Order(4, os.getpid(), "stop"))  # older than what was noted
+        time.sleep(3 * control.LOOK_SECONDS)
+        first, second = orders.take(), orders.take()
+        assert first is not None
+        assert second is not None
+        assert (first.action, second.action, orders.take()) == ("pause", "save", None)
+    assert noted == [2, 5]
+
+
+def test_waiting_ends_when_an_order_comes(tmp_path: Path) -> None:
+    with Listener(tmp_path, lambda _order: None) as orders:
+        control.give(tmp_path, Order(1, os.getpid(), "resume"))
+        orders.wait(60)
+        assert orders.take() is not None
+
+
+def test_a_listener_leaves_no_thread(tmp_path: Path) -> None:
+    import threading
+
+    before = threading.active_count()
+    with Listener(tmp_path, lambda _order: None):
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before

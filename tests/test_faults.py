@@ -1,0 +1,315 @@
+"""What goes wrong in the world while a network learns, done to real trainings.
+
+The quick ones break the disk under a training in this process; the slow ones kill processes.
+"""
+
+import dataclasses
+import errno
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gan import cli
+from gan.errors import LabError
+from gan.runs import RunDirectory
+from gan.system import process_alive
+from gan.training import checkpoint
+from gan.workshop import Limits, TrainRequest, Workshop
+from gan.workshop.records import read_status, state_of
+from tests.tiny_run import CONFIG, tiny_run, train
+
+PROJECT = Path(__file__).parents[1]
+ME = "my-browsers-random-token"
+# Checkpoints so often that many kills come in the middle of one.
+BUSY = dataclasses.replace(CONFIG, images=640, checkpoint_images=64)
+LONG = dataclasses.replace(BUSY, images=3200)
+
+
+def final_hash(path: Path) -> str:
+    """Of the last checkpoint, without what only tells the time."""
+    state = checkpoint.read(checkpoint.every(path / "checkpoints")[-1])
+    return checkpoint.digest(state | {"seconds": 0.0})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that nothing happens to."""
+    path = tmp_path_factory.mktemp("undisturbed") / "r"
+    train(tiny_run(path, BUSY))
+    return path
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 240.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+# The disk
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch, only: str = "") -> None:
+    """From now on nothing whose place holds `only` gets to the disk."""
+    written = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if only in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written(descriptor)
+
+    monkeypatch.setattr("gan.system.os.fsync", fsync)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tells files by their handles in /proc")
+@pytest.mark.parametrize("only", ["/checkpoints/", ""])
+def test_a_full_disk_is_named_and_what_was_saved_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path, only: str
+) -> None:
+    run = tiny_run(tmp_path / "r", BUSY)
+    reports = run.reports()
+    while len(checkpoint.every(run.directory.checkpoints)) < 2:
+        next(reports)
+    before = {path: path.read_bytes() for path in checkpoint.every(run.directory.checkpoints)}
+    with monkeypatch.context() as patch:
+        fill_disk(patch, only)
+        with pytest.raises(LabError) as caught:
+            for _ in reports:
+                pass
+    assert caught.value.code == "run_unwritable"
+    assert os.strerror(errno.ENOSPC) in str(caught.value)
+    assert {path: path.read_bytes() for path in before} == before
+    assert not list((tmp_path / "r").rglob("*.partial"))
+    if only:  # the status itself could be written
+        status = read_status(tmp_path / "r")
+        assert (status["state"], status["message"]) == ("failed", caught.value.to_json())
+    # There is room again: it goes on as if nothing had happened.
+    (tmp_path / "r" / "status.json").unlink()  # of this process, which lives
+    train(tiny_run(tmp_path / "r", BUSY))
+    assert final_hash(tmp_path / "r") == final_hash(undisturbed)
+
+
+def test_a_truncated_newest_checkpoint_is_passed_over_and_named(
+    tmp_path: Path, undisturbed: Path
+) -> None:
+    run = tiny_run(tmp_path / "r", BUSY)
+    reports = run.reports()
+    while len(checkpoint.every(run.directory.checkpoints)) < 2:
+        next(reports)
+    del reports  # as a kill would
+    older, newest = checkpoint.every(run.directory.checkpoints)
+    newest.write_bytes(newest.read_bytes()[:1000])
+    (tmp_path / "r" / "status.json").unlink()
+    again = tiny_run(tmp_path / "r", BUSY)
+    assert again.trainer.damaged == [newest.name]
+    assert again.trainer.images_seen == int(older.stem)
+    train(again)
+    assert read_status(tmp_path / "r")["damaged"] == [newest.name], "people are told"
+    assert final_hash(tmp_path / "r") == final_hash(undisturbed)
+
+
+def test_data_that_is_gone_is_named_and_comes_back(
+    tiny_pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
+    monkeypatch.setattr("gan.system.lower_priority", lambda: None)
+    monkeypatch.setattr("gan.training.loop.Trainer.measure", lambda *_: pytest.fail("not now"))
+    monkeypatch.setattr("gan.training.report.FIRST_EVALUATION", 1e9)
+    run = tmp_path / "r"
+    command = ["train", "--data", str(tiny_pictures), "--out", str(run), "--batch", "4"]
+    command += ["--threads", "1", "--images", "100000000"]
+    stop = threading.Timer(0.0, signal.raise_signal, [signal.SIGTERM])
+    monkeypatch.setattr("gan.training.loop.Trainer.step", first_step_then(stop.start))
+    assert cli.main(command) == cli.INTERRUPTED
+    moved = tiny_pictures.rename(tmp_path / "elsewhere")
+    assert cli.main(command) == 2
+    assert str(tiny_pictures) in capsys.readouterr().err
+    assert read_status(run)["state"] == "stopped", "what it had reached is as it was"
+    moved.rename(tiny_pictures)
+    seen = read_status(run)["images_seen"]
+    stop = threading.Timer(0.0, signal.raise_signal, [signal.SIGTERM])
+    monkeypatch.setattr("gan.training.loop.Trainer.step", first_step_then(stop.start))
+    assert cli.main(command) == cli.INTERRUPTED
+    assert read_status(run)["images_seen"] > seen > 0
+
+
+def first_step_then(act: Callable[[], None]) -> Callable[..., Any]:
+    """A trainer's step that does something after the first time."""
+    from gan.training.loop import Trainer
+
+    step, done = Trainer.step, []
+
+    def stepped(trainer: Trainer) -> Any:
+        numbers = step(trainer)
+        if not done:
+            done.append(act())
+        return numbers
+
+    return stepped
+
+
+# Kills
+
+
+def train_to_the_end(path: Path) -> None:
+    """What a process of its own does; it tells by the run directory alone how far it came."""
+    train(tiny_run(path, LONG))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX's")
+def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
+    """Killed at any moment, in the middle of a step or of a file: the end is the same, bit by bit,
+    and every report is there once."""
+    train_to_the_end(tmp_path / "undisturbed")
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["tests.test_faults"])
+    path, rng, moments = tmp_path / "r", random.Random(), []
+    for _ in range(20):
+        before = read_status(path).get("pid"), newest(path)
+        process = processes.Process(target=train_to_the_end, args=(path,))
+        process.start()
+        wait_until(lambda before=before: read_status(path).get("pid") != before[0])
+        further = before[1] + rng.uniform(-128, 128)  # half before a checkpoint
+        wait_until(lambda further=further: newest(path) >= further)
+        time.sleep(rng.uniform(0, 0.05))
+        process.kill()
+        process.join()
+        assert state_of(read_status(path)) == "dead"
+        moments.append(newest(path))
+    assert moments[-1] > 0
+    process = processes.Process(target=train_to_the_end, args=(path,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert final_hash(path) == final_hash(tmp_path / "undisturbed"), moments
+    images = [line["images_seen"] for line in RunDirectory(path).metrics()]
+    assert images == sorted(set(images))
+    assert images[-1] == LONG.images
+
+
+def newest(path: Path) -> int:
+    """Images seen at the newest checkpoint."""
+    return max((int(each.stem) for each in checkpoint.every(path / "checkpoints")), default=0)
+
+
+@pytest.mark.slow
+def test_a_hundred_trainings_in_one_process_leave_nothing(tmp_path: Path) -> None:
+    def handles() -> int:
+        return len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
+
+    config = dataclasses.replace(CONFIG, images=10**6)
+    seen, counted = 0, []
+    for number in range(100):
+        run = tiny_run(tmp_path / "r", config)
+        assert run.trainer.images_seen == seen, "it goes on where it was"
+        steps = iter(range(3))
+        run.asked_to_stop = lambda steps=steps: next(steps, None) is None
+        train(run)
+        seen = run.trainer.images_seen
+        if number in (9, 99):
+            counted.append((handles(), threading.active_count()))
+    assert seen == 100 * 3 * config.batch
+    assert counted[0] == counted[1]
+    assert not list(tmp_path.rglob("*.partial"))
+    assert len(checkpoint.every(tmp_path / "r" / "checkpoints")) == checkpoint.KEEP
+
+
+SERVER = """
+import sys, time
+from pathlib import Path
+from gan.workshop import Limits, TrainRequest, Workshop
+shop = Workshop(Path(sys.argv[1]), Limits(free_gib=0.0))
+for images in (10**8, 64):
+    request = TrainRequest(data="digits-tiny", images=images, name=str(images))
+    print(shop.start(request, sys.argv[2]), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX's")
+def test_a_real_run_outlives_its_server_and_obeys_the_next(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "LATENT_LAB_TRAINING": "on"}
+    command = [sys.executable, "-c", SERVER, str(tmp_path / "runs"), ME]
+    server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    first, second = (server.stdout.readline().strip() for _ in range(2))
+    server.kill()
+    server.communicate()
+    shop = Workshop(tmp_path / "runs", Limits(free_gib=0.0))
+    run = shop.path(first)
+    try:
+        wait_until(lambda: shop.snapshot(first).metrics)
+        assert (shop.snapshot(first).state, shop.snapshot(second).state) == ("training", "queued")
+        child = read_status(run)
+        # Killed too: shown dead, and resumed by the same command, behind those who wait.
+        os.killpg(child["pid"], signal.SIGKILL)
+        wait_until(lambda: not process_alive(child["pid"], child["started"]))
+        wait_until(lambda: shop.snapshot(first).state == "dead")
+        assert "images/s" in (shop.snapshot(first).log_end or "")
+        shop.resume(first, ME)
+        wait_until(lambda: shop.snapshot(second).state == "finished")
+        wait_until(lambda: (read_status(run).get("images_seen") or 0) > 64)
+        acknowledged, gone = stop_and_time(shop, first)
+        assert read_status(run)["state"] == "stopped"
+        assert checkpoint.every(run / "checkpoints")
+        print(f"stop acknowledged after {acknowledged:.2f} s, saved and gone after {gone:.2f} s")
+    finally:
+        shutil.rmtree(tmp_path / "runs")  # what still trains there ends by itself
+
+
+def stop_and_time(shop: Workshop, run_id: str) -> tuple[float, float]:
+    """→ seconds until a stop is acknowledged, and until its process is gone."""
+    status, started = read_status(shop.path(run_id)), time.monotonic()
+    shop.stop(run_id, ME)
+    wait_until(lambda: read_status(shop.path(run_id)).get("stopping"))
+    acknowledged = time.monotonic() - started
+    wait_until(lambda: not process_alive(status["pid"], status["started"]))
+    return acknowledged, time.monotonic() - started
+
+
+@pytest.mark.slow
+def test_a_port_in_use_is_told_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "app.py", "--port", str(port)],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert str(port) in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_costs_are_measured_by_a_real_process(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("LATENT_LAB_CACHE", str(tmp_path))
+    request = TrainRequest(data="digits-tiny", images=10_000)
+    found = Workshop(tmp_path / "runs").estimate(request, ME)
+    assert found.images_per_second["8"] > 0
+    assert found.minutes > 0
+    assert found.memory_bytes is None or found.memory_bytes > 2**20
+    # What a checkpoint takes is told before there is one.
+    train(tiny_run(tmp_path / "r", dataclasses.replace(CONFIG, images=32)))
+    size = checkpoint.every(tmp_path / "r" / "checkpoints")[-1].stat().st_size
+    costs = next((tmp_path / "estimates").iterdir()).read_text()
+
+    assert json.loads(costs)["checkpoint_bytes"] == pytest.approx(size, rel=0.1)

@@ -1,0 +1,66 @@
+"""Moments: few, even on a logarithmic scale, and those of a void future forgotten."""
+
+import itertools
+import math
+from pathlib import Path
+
+from gan import moments
+from gan.loading import load_generator
+from gan.runs import RunDirectory
+from gan.training.loop import Trainer
+from gan.training.networks import warm_start
+from tests.tiny_run import tiny_run, train
+
+
+def kept_of(folder: Path, *images: int) -> list[int]:
+    for seen in images:
+        moments.folder_of(folder, seen).mkdir(parents=True)
+        moments.thin(folder)
+    return moments.every(folder)
+
+
+def test_few_are_kept_however_long_it_trains(tmp_path: Path) -> None:
+    grown = [0] + [round(500 * 1.2**n) for n in range(50)]
+    kept = kept_of(tmp_path, *grown)
+    assert len(kept) == moments.MOST
+    assert (kept[0], kept[-1]) == (0, grown[-1])
+    scale = [math.log(seen + 500) for seen in kept]
+    gaps = [b - a for a, b in itertools.pairwise(scale)]
+    assert max(gaps) < 4 * (scale[-1] - scale[0]) / len(kept), "no hole in the middle"
+
+
+def test_the_future_is_forgotten_and_strangers_stay(tmp_path: Path) -> None:
+    kept_of(tmp_path, 0, 500, 600)
+    (tmp_path / "notes").mkdir()
+    moments.forget_after(tmp_path, 500)
+    assert moments.every(tmp_path) == [0, 500]
+    assert (tmp_path / "notes").is_dir()
+
+
+def test_a_run_keeps_moments_that_open_and_from_which_one_can_fork(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path / "r", evaluate=True)
+    train(run)
+    folder = tmp_path / "r" / "moments"
+    assert moments.every(folder) == [0, 320]
+    last = moments.folder_of(folder, 320)
+    assert load_generator(last).info.dataset == "digits-tiny"
+    fork = Trainer(run.trainer.config, dataset=run.trainer.dataset, device=run.trainer.device)
+    assert warm_start(fork.G, fork.D, str(last)) == []
+    # The other pictures that the page shows.
+    assert (tmp_path / "r" / "reals.png").is_file()
+    assert (tmp_path / "r" / "neighbours.png").is_file()
+    raw = sorted((tmp_path / "r" / "samples").glob("raw-*.png"))
+    assert [path.name for path in raw] == ["raw-000000320.png"]
+    lines = RunDirectory(tmp_path / "r").metrics()
+    for side in ("real", "fake"):
+        assert sum(sum(line["histogram"][side]) for line in lines) == 320
+    line = lines[-1]
+    assert len(line["histogram"]["edges"]) == len(line["histogram"]["real"]) + 1
+    assert 0 <= line["pair_accuracy"] <= 1
+    assert line["grad_norm_g"] > 0
+    assert line["grad_norm_d"] > 0
+    assert line["alarms"] == []
+    assert 0 <= line["quality"]["copies"] <= 1
+    assert line["quality"]["vendi_ratio"] > 0
+    assert "samples" not in line
+    assert "moment" not in line

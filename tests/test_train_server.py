@@ -1,0 +1,434 @@
+"""What the Train page may ask for: the truth of the files, and nothing of other people's."""
+
+import asyncio
+import base64
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from gan import rendering
+from gan.device import Device
+from gan.recipe import Recipe
+from gan.rendering import Renderer
+from gan.system import this_process
+from gan.ui import train_files, train_server, train_uploads
+from gan.workshop import Limits, TrainRequest, Workshop
+from gan.workshop.queue import write_json
+from gan.workshop.records import About, owner_hash
+from tests.tiny import tiny_model
+
+ME, OTHER = "a" * 32, "b" * 32
+
+
+@pytest.fixture(autouse=True)
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+    """A workshop of its own in which nothing is ever launched, and where nobody waits at the end:
+    its thread would launch him when this no longer holds."""
+    for name in ("SPACE_ID", "LATENT_LAB_PUBLIC", "LATENT_LAB_TRAINING"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    monkeypatch.setattr("gan.workshop.queue.launch", lambda run: None)
+    made = Workshop(tmp_path / "runs", Limits())
+    monkeypatch.setattr("gan.workshop.workshop._shared", [made])
+    yield made
+    for run in made.queue.waiting():
+        write_json(run / "status.json", {"state": "stopped"})
+
+
+def ask(name: str, /, **asked: Any) -> Any:
+    """A server function's answer, which must be plain JSON."""
+    (function,) = (each for each in train_server.FUNCTIONS if each.__name__ == name)
+    answer = asyncio.run(asyncio.wait_for(function(asked), 30))
+    return json.loads(json.dumps(answer, allow_nan=False))
+
+
+def made_run(shop: Workshop, *, token: str = ME, state: str = "stopped", **status: Any) -> str:
+    """A run with three reports, an evaluation and two pictures, as a training leaves it."""
+    folder = shop.root / f"run-{len(list(shop.root.glob('run-*'))):016x}"
+    (folder / "samples").mkdir(parents=True)
+    About("mine", owner_hash(token), 100.0, TrainRequest("digits", images=900)).write(folder)
+    process = this_process()
+    told = {"state": state, "pid": process.pid, "started": process.started, "images": 900}
+    (folder / "status.json").write_text(json.dumps(told | {"images_seen": 96} | status))
+    lines = [report(seen) for seen in (32, 64, 96)]
+    lines[1]["quality"] = {"q": 0.123456, "q_low": 0.1, "q_high": 0.2, "kid": 3.0, "floor": None}
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "metrics.jsonl").write_text(text)
+    for name in ("samples/000000000", "samples/000000064", "reals"):
+        Image.new("RGB", (8, 8), (9, 8, 7)).save(folder / f"{name}.png")
+    return folder.name
+
+
+def report(seen: int) -> dict[str, Any]:
+    histogram = {"edges": [0, 1, 2], "real": [seen, 1], "fake": [1, 2]}
+    losses = {"loss_g": 0.7 + seen, "loss_d": 1.2}
+    return {"images_seen": seen, "losses": losses, "images_per_second": 40.0} | {
+        "histogram": histogram
+    }
+
+
+# What the page begins with
+
+
+def test_the_facts_are_plain_and_offer_what_there_is() -> None:
+    facts = json.loads(json.dumps(train_server.facts([])))
+    assert facts["enabled"]
+    assert [each["name"] for each in facts["datasets"]] == ["digits", "digits-tiny", "avatars"]
+    assert {each["name"]: each["penalties"] for each in facts["losses"]}["relativistic"] == [
+        "r1",
+        "r2",
+    ]
+    assert facts["goals"][0] == {"name": "demo", "minutes": 1, "preset": None}
+
+
+def test_goals_keep_the_hosts_limit(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    strict = Workshop(shop.root, Limits(minutes=30.0))
+    monkeypatch.setattr("gan.workshop.workshop._shared", [strict])
+    assert {goal["minutes"] for goal in train_server.facts([])["goals"]} == {1, 30.0}
+
+
+def test_a_data_set_is_shown() -> None:
+    image = ask("sight", data="digits-tiny")["image"]
+    picture = Image.open(io.BytesIO(base64.b64decode(image.partition(",")[2])))
+    assert picture.size == (8 * train_server.SIGHT_COLUMNS, 8 * train_server.SIGHT_ROWS)
+    assert ask("sight", data="../../etc")["error"]["code"] == "bad_request"
+
+
+# Starting
+
+
+def test_what_is_asked_for_is_what_runs(shop: Workshop) -> None:
+    request = TrainRequest("digits-tiny", minutes=1, loss="hinge", penalties="r1").to_json()
+    command = ask("command", request=request)["command"]
+    assert command.startswith("python -m gan train --data digits-tiny --out RUN")
+    run = ask("start", token=ME, request=request)["run"]
+    shown = ask("look", token=ME, run=run)["snapshot"]
+    assert shown["command"] == command.replace("RUN", str(shop.root / run))
+    assert (shown["state"], shown["place"], shown["mine"]) == ("queued", 1, True)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        ({"data": "digits", "minutes": 1, "batch": 100_000}, "bad_setting"),
+        ({"data": "digits", "minutes": 1, "loss": "magic"}, "unknown_loss"),
+        ({"data": "digits"}, "no_budget"),
+        ({"data": "digits", "minutes": 1, "shell": "rm"}, "bad_training_field"),
+        ([], "bad_training_field"),
+        (None, "bad_training_field"),
+    ],
+)
+def test_a_bad_request_is_refused_in_words(request_: Any, code: str, shop: Workshop) -> None:
+    assert ask("start", token=ME, request=request_)["error"]["code"] == code
+    assert shop.list(ME) == []
+
+
+@pytest.mark.parametrize("token", [None, "", "short", 7, "x" * 5000, "../../../etc/passwd/xx"])
+def test_without_a_token_nothing_is_started(token: Any, shop: Workshop) -> None:
+    request = {"data": "digits", "minutes": 1}
+    assert "error" in ask("start", token=token, request=request)
+    assert list(shop.root.glob("run-*")) == []
+
+
+def test_where_training_is_off_nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LATENT_LAB_TRAINING", "off")
+    assert train_server.facts([])["enabled"] is False
+    asked = {"token": ME, "request": {"data": "digits", "minutes": 1}}
+    assert ask("start", **asked)["error"]["code"] == "training_is_off"
+
+
+# Watching
+
+
+def test_a_look_tells_what_the_files_say(shop: Workshop) -> None:
+    shown = ask("look", token=ME, run=made_run(shop))["snapshot"]
+    assert (shown["state"], shown["images_seen"], shown["images"]) == ("stopped", 96, 900)
+    assert shown["samples"] == [0, 64]
+    assert shown["pictures"] == ["reals"]
+    facts = train_server.facts([])
+    loss = facts["columns"].index("loss_g")
+    assert [(row[0], row[loss]) for row in shown["points"]] == [(32, 32.7), (64, 64.7), (96, 96.7)]
+    (quality,) = (dict(zip(facts["qualities"], row, strict=True)) for row in shown["qualities"])
+    assert quality["q"] == 0.1235, "four digits are enough"
+    assert quality["floor"] is None
+    assert shown["histogram"]["real"] == [96, 1], "the newest"
+
+
+def test_only_news_travels_and_a_run_that_went_back_comes_whole(shop: Workshop) -> None:
+    run = made_run(shop)
+    news = ask("look", token=ME, run=run, since=64)["snapshot"]
+    assert not news["restart"]
+    assert [row[0] for row in news["points"]] == [96]
+    assert news["qualities"] == []
+    nothing = ask("look", token=ME, run=run, since=96)["snapshot"]
+    assert (nothing["points"], nothing["histogram"], nothing["restart"]) == ([], None, False)
+    back = ask("look", token=ME, run=run, since=5000)["snapshot"]
+    assert back["restart"]
+    assert [row[0] for row in back["points"]] == [32, 64, 96]
+
+
+def test_a_child_that_was_killed_is_shown_as_dead(shop: Workshop) -> None:
+    run = made_run(shop, state="training", pid=2**22 + 1)
+    (shop.root / run / "log.txt").write_text("the last words\n")
+    shown = ask("look", token=ME, run=run)["snapshot"]
+    assert (shown["state"], shown["log"]) == ("dead", "the last words")
+
+
+def test_a_list_holds_ones_own_and_a_link_only_shows(shop: Workshop) -> None:
+    mine, theirs = made_run(shop), made_run(shop, token=OTHER)
+    assert [each["run_id"] for each in ask("look", token=ME, runs=True)["runs"]] == [mine]
+    shown = ask("look", token=ME, run=theirs)["snapshot"]
+    assert shown["mine"] is False
+    assert owner_hash(OTHER) not in json.dumps(shown)
+    for action in train_server.ACTIONS:
+        asked = {"token": ME, "run": theirs, "action": action, "name": "x", "images": 9}
+        assert ask("act", **asked)["error"]["code"] == "not_your_run"
+    assert ask("clone", token=ME, run=theirs)["error"]["code"] == "not_your_run"
+
+
+@pytest.mark.parametrize("run", ["", "..", "run-0", "../run-" + "0" * 16, None, 7, ["run"]])
+def test_what_is_no_run_is_not_there(run: Any, shop: Workshop) -> None:
+    made_run(shop)
+    asked = {"token": ME, "run": run, "action": "stop"}
+    assert ask("act", **asked)["error"]["code"] == "no_such_run"
+    if run is not None:
+        assert ask("look", token=ME, run=run)["error"]["code"] == "no_such_run"
+
+
+# Steering
+
+
+def test_rename_delete_and_bring_back(shop: Workshop) -> None:
+    run = made_run(shop)
+    assert ask("act", token=ME, run=run, action="rename", name=" A  better one ") == {}
+    assert ask("look", token=ME, run=run)["snapshot"]["name"] == "A better one"
+    assert ask("act", token=ME, run=run, action="delete") == {}
+    assert ask("look", token=ME, runs=True)["runs"] == []
+    assert ask("act", token=ME, run=run, action="undelete") == {}
+    assert len(ask("look", token=ME, runs=True)["runs"]) == 1
+
+
+def test_resume_and_stop(shop: Workshop) -> None:
+    run = made_run(shop)
+    assert ask("act", token=ME, run=run, action="resume") == {}
+    assert ask("look", token=ME, run=run)["snapshot"]["state"] == "queued"
+    assert ask("act", token=ME, run=run, action="stop") == {}
+    assert ask("look", token=ME, run=run)["snapshot"]["state"] == "stopped"
+    assert ask("act", token=ME, run=run, action="explode")["error"]["code"] == "bad_request"
+
+
+def test_a_clone_is_the_same_request(shop: Workshop) -> None:
+    request = ask("clone", token=ME, run=made_run(shop))["request"]
+    assert TrainRequest.from_json(request) == TrainRequest("digits", images=900, name="mine")
+
+
+# Into Explore
+
+
+@pytest.fixture
+def renderer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Renderer]:
+    own = Renderer(Device("cpu", "float32", 1))
+    monkeypatch.setattr(rendering, "_shared", [own])
+    yield own
+    own.close()
+
+
+def test_the_newest_generator_opens_in_explore_also_while_it_trains(
+    shop: Workshop, renderer: Renderer
+) -> None:
+    run = made_run(shop, state="training")
+    assert ask("explore", run=run)["error"]["code"] == "nothing_to_open"
+    tiny_model(shop.root / run / "model", seed=1)
+    tiny_model(shop.root / run / "latest", seed=2)
+    os.utime(shop.root / run / "model" / "model.safetensors", (1, 1))
+    first = ask("explore", run=run)
+    assert first["recipe"]["model"] == first["model"]["name"] == run
+    assert set(first["model"]["title"].values()) == {"mine"}
+    tiny_model(shop.root / run / "latest", seed=3)
+    second = ask("explore", run=run)
+    drawn = [renderer.model(run, each["model"]["revision"]) for each in (first, second)]
+    before, after = (
+        each.draw_exact(Recipe.from_json(asked["recipe"]))
+        for each, asked in zip(drawn, (first, second), strict=True)
+    )
+    assert np.abs(before.astype(int) - after).max() > 0
+    assert run not in {info.name for info in renderer.models()}, "a run is its owner's business"
+
+
+def test_moments_open_beside_each_other(shop: Workshop, renderer: Renderer) -> None:
+    run = made_run(shop)
+    for seen in (500, 600):
+        tiny_model(shop.root / run / "moments" / f"{seen:09d}", seed=seen)
+    opened = [ask("explore", run=run, images_seen=seen)["model"] for seen in (500, 600)]
+    assert [each["moment"] for each in opened] == [500, 600]
+    assert {(each["run"], *each["moments"]) for each in opened} == {(run, 500, 600)}
+    assert opened[0]["revision"] != opened[1]["revision"]
+    for each in opened:
+        assert renderer.model(run, each["revision"]).info.revision == each["revision"]
+    assert ask("explore", run=run, images_seen=501)["error"]["code"] == "no_such_moment"
+
+
+def test_a_link_finds_the_generator_with_its_weights_again(
+    shop: Workshop, renderer: Renderer
+) -> None:
+    run = made_run(shop)
+    for seen in (500, 600):
+        tiny_model(shop.root / run / "moments" / f"{seen:09d}", seed=seen)
+    tiny_model(shop.root / run / "latest", seed=2)
+    (shop.root / run / "latest" / "config.json").write_text('{"training": {"images_seen": 640}}')
+    first = ask("explore", run=run, images_seen=500)["model"]
+    again = ask("explore", run=run, revision=first["revision"])["model"]
+    assert again == first
+    newest = ask("explore", run=run)["model"]
+    assert (newest["images_seen"], newest["run_name"]) == (640, "mine")
+    tiny_model(shop.root / run / "latest", seed=3)
+    kept = ask("explore", run=run, revision=newest["revision"])["model"]
+    assert kept["revision"] == newest["revision"], "it is open as long as somebody looks at it"
+    assert kept["images_seen"] is None
+    gone = ask("explore", run=run, revision="0" * 12)["error"]
+    assert gone == {"code": "run_went_on", "values": {"revision": "0" * 12}}
+    assert ask("explore", run=run, revision=7)["error"]["code"] == "bad_request"
+
+
+def test_only_ones_own_runs_that_draw_are_offered(shop: Workshop) -> None:
+    mine = made_run(shop)
+    made_run(shop, token=OTHER)
+    made_run(shop, images_seen=0)
+    assert ask("own_runs", token=ME) == {"runs": [{"run": mine, "name": "mine"}]}
+    assert ask("own_runs")["error"]["code"] == "bad_request"
+
+
+# Pictures and downloads
+
+
+@pytest.fixture
+def client() -> TestClient:
+    """A browser, of an app without a login."""
+    app: Any = Starlette(routes=train_files.routes())
+    app.auth = app.auth_dependency = None
+    app.cookie_id, app.tokens = "x", {}
+    return TestClient(app)
+
+
+def test_pictures_are_served_and_nothing_else_is(shop: Workshop, client: TestClient) -> None:
+    run = made_run(shop)
+    found = client.get(f"/runs/{run}/000000064.png")
+    assert (found.status_code, found.headers["content-type"]) == (200, "image/png")
+    assert "immutable" in found.headers["cache-control"]
+    assert "immutable" not in client.get(f"/runs/{run}/reals.png").headers["cache-control"]
+    for path in (
+        *(f"/runs/{run}/000000065.png", f"/runs/{run}/neighbours.png", f"/runs/{run}/about.json"),
+        *("/runs/run-ffffffffffffffff/000000064.png", f"/runs/{run}/..%2Freals.png"),
+        *(f"/runs/..%2Fruns%2F{run}/reals.png", f"/runs/{run}/status.json"),
+    ):
+        assert client.get(path).status_code in (404, 405), path
+
+
+def test_who_has_to_log_in_sees_nothing_before(shop: Workshop, client: TestClient) -> None:
+    run = made_run(shop)
+    app: Any = client.app
+    app.auth, app.tokens = [("me", "secret")], {"t": "me"}
+    assert client.get(f"/runs/{run}/reals.png").status_code == 404
+    client.cookies.set("access-token-x", "t")
+    assert client.get(f"/runs/{run}/reals.png").status_code == 200
+
+
+def test_a_run_goes_home_whole_and_without_whose_it_is(shop: Workshop, client: TestClient) -> None:
+    run = made_run(shop)
+    got = client.post(f"/runs/{run}/run.zip", data={"token": ME})
+    assert got.headers["content-disposition"] == f'attachment; filename="{run}.zip"'
+    archive = zipfile.ZipFile(io.BytesIO(got.content))
+    names = {path.relative_to(shop.root).as_posix() for path in (shop.root / run).rglob("*.*")}
+    assert set(archive.namelist()) == names
+    assert owner_hash(ME).encode() not in b"".join(map(archive.read, archive.namelist()))
+    assert json.loads(archive.read(f"{run}/about.json"))["name"] == "mine"
+
+
+def test_the_model_goes_home(shop: Workshop, client: TestClient) -> None:
+    run = made_run(shop)
+    assert client.post(f"/runs/{run}/model.safetensors", data={"token": ME}).status_code == 403
+    tiny_model(shop.root / run / "latest")
+    got = client.post(f"/runs/{run}/model.safetensors", data={"token": ME})
+    assert got.content == (shop.root / run / "latest" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("data", [{}, {"token": OTHER}, {"token": "x" * 10_000}])
+def test_only_the_owner_takes_a_run_home(
+    shop: Workshop, client: TestClient, data: dict[str, str]
+) -> None:
+    run = made_run(shop)
+    for what in ("run.zip", "model.safetensors"):
+        assert client.post(f"/runs/{run}/{what}", data=data).status_code == 403
+
+
+# Uploads
+
+
+def upload(tmp_path: Path, name: str, content: bytes = b"pixels") -> dict[str, str]:
+    """A file as Gradio leaves it: in a folder of a random name."""
+    place = tmp_path / "uploads" / f"{len(name)}{name[:3]}" / "blob"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(content)
+    return {"path": str(place), "name": name}
+
+
+def test_pictures_become_a_persons_own_data(tmp_path: Path, shop: Workshop) -> None:
+    files = [upload(tmp_path, name) for name in ("a.png", "holiday.JPG", "notes.txt")]
+    got = ask("gather", token=ME, files=files)
+    assert (got["name"], got["count"]) == ("a.png", 2)
+    place = Path(got["source"])
+    assert sorted(path.name for path in place.iterdir()) == ["00000.png", "00001.jpg"]
+    assert place.is_relative_to(shop.data_folder(ME))
+    assert not place.is_relative_to(shop.data_folder(OTHER))
+
+
+def test_a_zip_is_taken_as_it_is(tmp_path: Path) -> None:
+    got = ask("gather", token=ME, files=[upload(tmp_path, "..\\evil/../cats.zip")])
+    assert (got["name"], got["count"]) == ("cats.zip", None)
+    assert Path(got["source"]).name == "pictures.zip"
+
+
+def test_only_uploads_are_moved(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"mine")
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "uploads" / "link.png").symlink_to(secret)
+    for path in (secret, tmp_path / "uploads" / ".." / "secret.png", tmp_path / "uploads/link.png"):
+        got = ask("gather", token=ME, files=[{"path": str(path), "name": "a.png"}])
+        assert got["error"]["code"] == "not_uploaded"
+    assert secret.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "files", [None, [], [None], [{"path": 1, "name": "a.png"}], [{"path": "/x"}], "a.png"]
+)
+def test_nonsense_is_refused(files: Any) -> None:
+    assert "error" in ask("gather", token=ME, files=files)
+
+
+def test_uploads_have_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_uploads, "MOST_BYTES", 10)
+    assert "error" not in ask("gather", token=ME, files=[upload(tmp_path, "a.png")])
+    more = ask("gather", token=ME, files=[upload(tmp_path, "bb.png")])
+    assert more["error"]["code"] == "data_too_large"
+    assert "error" not in ask("gather", token=OTHER, files=[upload(tmp_path, "ccc.png")])
+    monkeypatch.setattr(train_uploads, "MOST_FILES", 1)
+    both = [upload(tmp_path, "d.png"), upload(tmp_path, "ee.png")]
+    assert ask("gather", token=ME, files=both)["error"]["code"] == "too_many_files"
+    monkeypatch.undo()
+
+
+def test_what_holds_no_picture_leaves_nothing(tmp_path: Path, shop: Workshop) -> None:
+    got = ask("gather", token=ME, files=[upload(tmp_path, "notes.txt")])
+    assert got["error"]["code"] == "no_pictures_uploaded"
+    assert list(shop.data_folder(ME).iterdir()) == []

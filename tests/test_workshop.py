@@ -1,0 +1,718 @@
+"""The workshop: whose runs they are, who is next, what is allowed; no network is trained here."""
+
+import dataclasses
+import itertools
+import json
+import os
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gan.errors import LabError
+from gan.system import Process, end_process, process_alive
+from gan.workshop import Limits, TrainRequest, Workshop, hub_owner
+from gan.workshop import queue as queueing
+from gan.workshop.limits import PUBLIC, limits_here, training_is_on
+from gan.workshop.records import About, read_status
+from gan.workshop.snapshot import MOST_EVALUATIONS, MOST_POINTS, Metrics
+from gan.workshop.upkeep import PURGED_AFTER
+
+ME, OTHER = "my-browsers-random-token", "another-browsers-random-token"
+ENDLESS = TrainRequest(data="digits-tiny", images=10**9, name="endless")
+SHORT = TrainRequest(data="digits-tiny", images=320, name="short")
+TRAINER = Path(__file__).with_name("fake_trainer.py")
+
+
+@pytest.fixture(autouse=True)
+def _fake_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    def command(run: Path, about: About) -> list[str]:
+        return [sys.executable, str(TRAINER), *about.request.command(run)]
+
+    monkeypatch.setattr(queueing, "command", command)
+    monkeypatch.setattr("gan.workshop.snapshot.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("gan.workshop.workshop.TICK_SECONDS", 0.1)
+    for name in ("SPACE_ID", "LATENT_LAB_PUBLIC", "LATENT_LAB_TRAINING"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Workshop]:
+    made = Workshop(tmp_path / "runs", Limits(free_gib=0.0))
+    yield made
+    clear(made)
+
+
+def clear(shop: Workshop) -> None:
+    """Ends what a test left: the queue first, so that nothing follows."""
+    for run in shop.queue.waiting():
+        queueing.write_json(run / "status.json", {"state": "stopped"})
+    for run in shop.queue.at_work():
+        status = read_status(run)
+        end_process(Process(status["pid"], status["started"]), force=True)
+
+
+def refusal(code: str, act: Callable[[], Any]) -> LabError:
+    with pytest.raises(LabError) as caught:
+        act()
+    assert caught.value.code == code
+    assert caught.value.message("zh") != caught.value.message("en")
+    return caught.value
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def wait_for(shop: Workshop, run_id: str, state: str) -> None:
+    wait_until(lambda: shop.snapshot(run_id).state == state)
+
+
+def training(shop: Workshop, request: TrainRequest = ENDLESS, owner: str = ME) -> str:
+    """A run that has begun to learn."""
+    run_id = shop.start(request, owner)
+    wait_until(lambda: shop.snapshot(run_id).metrics)
+    return run_id
+
+
+def states(shop: Workshop, owner: str = ME) -> dict[str, str]:
+    return {each.name: each.state for each in shop.list(owner)}
+
+
+# Starting, stopping, going on
+
+
+def test_a_run_from_start_to_end(shop: Workshop) -> None:
+    run_id = shop.start(SHORT, ME)
+    wait_for(shop, run_id, "finished")
+    snapshot = shop.snapshot(run_id)
+    assert [line["images_seen"] for line in snapshot.metrics] == list(range(32, 321, 32))
+    assert json.loads(json.dumps(snapshot.to_json()))["name"] == "short"
+    assert snapshot.log_end is None
+    shown = shlex.split(snapshot.command)
+    assert shown[:4] == ["python", "-m", "gan", "train"]
+    assert read_status(shop.path(run_id))["argv"] == shown[3:], "what is shown is what ran"
+
+
+def test_stop_is_acknowledged_and_resume_goes_on(shop: Workshop) -> None:
+    run_id = training(shop)
+    shop.stop(run_id, ME)
+    wait_for(shop, run_id, "stopped")
+    status = read_status(shop.path(run_id))
+    assert (status["acknowledged"], status["stopping"]) == (1, True)
+    shop.stop(run_id, ME)  # once more does nothing
+    seen = status["images_seen"]
+    shop.resume(run_id, ME)
+    wait_until(lambda: shop.snapshot(run_id).status.get("images_seen", 0) > seen)
+    assert not shop.snapshot(run_id).stopping
+
+
+def test_a_run_that_is_still_starting_stops_too(shop: Workshop) -> None:
+    run_id = shop.start(ENDLESS, ME)
+    status = read_status(shop.path(run_id))
+    assert status["state"] == "starting"
+    assert shop.snapshot(run_id).state == "training"
+    shop.stop(run_id, ME)
+    assert shop.snapshot(run_id).state == "stopped"
+    wait_until(lambda: not process_alive(status["pid"], status["started"]))
+
+
+def test_a_deaf_process_is_ended(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_TRAINER", "deaf")
+    monkeypatch.setattr("gan.workshop.workshop.ASKED_AGAIN", 0.2)
+    monkeypatch.setattr("gan.workshop.workshop.ENDED", 0.4)
+    run_id = training(shop)
+    shop.stop(run_id, ME)
+    wait_for(shop, run_id, "dead")
+    monkeypatch.delenv("FAKE_TRAINER")
+    shop.resume(run_id, ME)
+    wait_for(shop, run_id, "training")
+
+
+def test_pause_and_resume(shop: Workshop) -> None:
+    run_id = training(shop)
+    shop.pause(run_id, ME)
+    wait_for(shop, run_id, "paused")
+    pid, seen = (read_status(shop.path(run_id))[name] for name in ("pid", "images_seen"))
+    shop.resume(run_id, ME)
+    wait_until(lambda: shop.snapshot(run_id).status["images_seen"] > seen)
+    assert read_status(shop.path(run_id))["pid"] == pid, "the same process"
+
+
+def test_orders_in_a_row_are_all_obeyed(shop: Workshop) -> None:
+    """The file holds one order; what wasn't noted yet goes along with the next."""
+    run_id = training(shop)
+    shop.change(run_id, ME, images=10**8)
+    shop.pause(run_id, ME)
+    shop.change(run_id, ME, target_quality=0.5)
+    wait_for(shop, run_id, "paused")
+    assert shop.snapshot(run_id).status["images"] == 10**8
+
+
+def test_save_now(shop: Workshop) -> None:
+    run_id = training(shop)
+    shop.save_now(run_id, ME)
+    wait_until(lambda: read_status(shop.path(run_id)).get("saved"))
+    shop.stop(run_id, ME)
+    wait_for(shop, run_id, "stopped")
+    refusal("run_is_not_training", lambda: shop.save_now(run_id, ME))
+
+
+def test_another_budget_holds_now_and_after_a_resume(shop: Workshop) -> None:
+    run_id = training(shop)
+    shop.change(run_id, ME, images=5 * 10**8)
+    wait_until(lambda: shop.snapshot(run_id).status["images"] == 5 * 10**8)
+    assert shlex.split(shop.snapshot(run_id).command)[-1] == "500000000"
+    refusal("bad_setting", lambda: shop.change(run_id, ME, target_quality=7.0))
+
+
+def test_a_dead_child_is_shown_dead_with_the_end_of_its_log(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_TRAINER", "fail")
+    run_id = shop.start(ENDLESS, ME)
+    wait_for(shop, run_id, "dead")
+    assert shop.snapshot(run_id).log_end == "it can't be done"
+    monkeypatch.delenv("FAKE_TRAINER")
+    shop.resume(run_id, ME)
+    wait_until(lambda: shop.snapshot(run_id).metrics)
+
+
+# The queue
+
+
+def test_one_trains_at_a_time_and_the_next_follows_by_itself(shop: Workshop) -> None:
+    first = training(shop, dataclasses.replace(ENDLESS, name="first"))
+    second = shop.start(dataclasses.replace(ENDLESS, name="second"), ME)
+    third = shop.start(dataclasses.replace(ENDLESS, name="third"), OTHER)
+    assert (shop.snapshot(second).place, shop.snapshot(third).place) == (1, 2)
+    assert states(shop) == {"first": "training", "second": "queued"}
+    shop.stop(second, ME)  # leaves the queue
+    assert shop.snapshot(third).place == 1
+    shop.stop(first, ME)
+    # Nobody looks through this workshop; its own thread sees to the queue.
+    wait_until(lambda: read_status(shop.path(third))["state"] == "training")
+    assert len(shop.queue.at_work()) == 1
+
+
+def test_two_at_once_where_the_host_allows_it(tmp_path: Path) -> None:
+    shop = Workshop(tmp_path, Limits(free_gib=0.0, at_once=2))
+    try:
+        for name in "abc":
+            shop.start(dataclasses.replace(ENDLESS, name=name), ME)
+        assert sorted(states(shop).values()) == ["queued", "training", "training"]
+    finally:
+        clear(shop)
+
+
+def test_another_server_goes_on_with_the_queue(shop: Workshop) -> None:
+    """All that is known is on disk: a server that starts finds it, and two don't start it twice."""
+    first = training(shop)
+    second = shop.start(SHORT, ME)
+    later = [Workshop(shop.root, shop.limits) for _ in range(2)]
+    assert states(later[0]) == {"endless": "training", "short": "queued"}
+    later[1].stop(first, ME)
+    wait_for(later[0], second, "finished")
+    starts = (shop.root / second / "metrics.jsonl").read_text().count('"images_seen": 32,')
+    assert starts == 1
+
+
+def test_a_paused_run_gives_way_to_those_who_wait(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = training(shop)
+    shop.pause(first, ME)
+    wait_for(shop, first, "paused")
+    second = shop.start(SHORT, OTHER)
+    wait_for(shop, second, "finished")
+    snapshot = shop.snapshot(first)
+    assert snapshot.state == "stopped"
+    assert snapshot.message == {"code": "run_put_away", "values": {}}
+    shop.resume(first, ME)
+    wait_until(lambda: shop.snapshot(first).state == "training")
+    assert shop.snapshot(first).message is None
+
+
+# Whose they are
+
+
+def test_people_cant_touch_each_others_runs(shop: Workshop) -> None:
+    run_id = training(shop)
+    for act in (shop.pause, shop.save_now, shop.stop, shop.resume, shop.delete, shop.undelete):
+        refusal("not_your_run", lambda act=act: act(run_id, OTHER))
+    for act in (
+        lambda: shop.rename(run_id, OTHER, "mine"),
+        lambda: shop.change(run_id, OTHER, images=64),
+        lambda: shop.clone(run_id, OTHER),
+        lambda: shop.fork(run_id, OTHER, 0),
+        lambda: shop.start(dataclasses.replace(SHORT, warm_start=run_id), OTHER),
+    ):
+        refusal("not_your_run", act)
+    assert shop.list(OTHER) == []
+    assert shop.snapshot(run_id).state == "training", "watching needs only the link"
+
+
+def test_only_a_hash_of_the_owner_is_stored(shop: Workshop) -> None:
+    run_id = training(shop)
+    shop.stop(run_id, ME)
+    wait_for(shop, run_id, "stopped")
+    for path in shop.root.rglob("*"):
+        if path.is_file():
+            assert ME.encode() not in path.read_bytes()
+    assert ME not in json.dumps(shop.snapshot(run_id).to_json())
+
+
+def test_a_hub_user_is_an_owner_that_no_token_can_be(shop: Workshop) -> None:
+    run_id = shop.start(SHORT, hub_owner("ada"))
+    assert [each.run_id for each in shop.list(hub_owner("ada"))] == [run_id]
+    assert shop.list("ada" * 6) == []
+
+
+@pytest.mark.parametrize("owner", ["", "short", "a" * 200, "hub:", "a/../b" * 4, "x" * 16 + "\n"])
+def test_what_is_no_owner_is_refused(shop: Workshop, owner: str) -> None:
+    refusal("bad_owner", lambda: shop.start(SHORT, owner))
+    refusal("bad_owner", lambda: shop.list(owner))
+
+
+@pytest.mark.parametrize(
+    "run_id",
+    [
+        *("", ".", "..", "../run-0123456789abcdef", "run-0123456789abcdef/..", "/etc", "data"),
+        *("run-0123456789abcdef\n", "run-0123456789ABCDEF", "run-0123456789abcdeg", ".lock"),
+    ],
+)
+def test_no_other_folder_is_reached(shop: Workshop, run_id: str) -> None:
+    shop.start(SHORT, ME)
+    for act in (
+        lambda: shop.snapshot(run_id),
+        lambda: shop.path(run_id),
+        lambda: shop.file(run_id, "log.txt"),
+        lambda: shop.stop(run_id, ME),
+    ):
+        refusal("no_such_run", act)
+
+
+def test_only_what_may_be_shown_is_handed_out(shop: Workshop) -> None:
+    run_id = training(shop)
+    assert shop.file(run_id, "metrics.jsonl").is_file()
+    for name in ("about.json", "../x", "samples/../about.json", "samples/1.png", "", "log.txt\n"):
+        refusal("no_such_file", lambda name=name: shop.file(run_id, name))
+
+
+# What is kept, changed, thrown away
+
+
+def test_rename_keeps_to_one_short_line(shop: Workshop) -> None:
+    run_id = shop.start(SHORT, ME)
+    shop.rename(run_id, ME, "  猫 and\n dogs " + "x" * 100)
+    name = shop.snapshot(run_id).name
+    assert name.startswith("猫 and dogs xxx")
+    assert len(name) == 80
+    shop.rename(run_id, ME, "  ")
+    assert shop.snapshot(run_id).name == "digits-tiny"
+
+
+def test_a_clone_is_a_request_to_be_started(shop: Workshop) -> None:
+    run_id = shop.start(SHORT, ME)
+    asked = shop.clone(run_id, ME, loss="hinge", minutes=2.0)
+    assert (asked.loss, asked.minutes, asked.images) == ("hinge", 2.0, None)
+    refusal("bad_training_field", lambda: shop.clone(run_id, ME, colour="red"))
+
+
+def test_a_deletion_can_be_taken_back_for_a_day(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = training(shop)
+    shop.delete(run_id, ME)
+    wait_for(shop, run_id, "stopped")
+    assert [each.deleted for each in shop.list(ME)] == [True]
+    shop.undelete(run_id, ME)
+    assert [each.deleted for each in shop.list(ME)] == [False]
+    shop.delete(run_id, ME)
+    again = Workshop(shop.root, shop.limits)
+    again.tick(at_once=True)
+    assert again.list(ME), "not yet"
+    about = About.read(shop.path(run_id))
+    assert about is not None
+    assert about.deleted is not None
+    dataclasses.replace(about, deleted=about.deleted - PURGED_AFTER - 1).write(shop.path(run_id))
+    again = Workshop(shop.root, shop.limits)
+    again.tick(at_once=True)
+    assert again.list(ME) == []
+    assert sorted(path.name for path in shop.root.iterdir()) == [".lock", "data"]
+
+
+def test_what_a_killed_server_left_half_made_is_swept(shop: Workshop) -> None:
+    half = shop.root / ".new-0123456789abcdef"
+    half.mkdir(parents=True)
+    shop.tick(at_once=True)
+    assert half.exists(), "it may be in the making"
+    os.utime(half, (1, 1))
+    Workshop(shop.root, shop.limits).tick(at_once=True)
+    assert not list(shop.root.glob(".[no]*"))
+
+
+# Forks
+
+
+def kept_run(shop: Workshop) -> str:
+    """A stopped run with a checkpoint at 64 images and moments at 32 and 64."""
+    run_id = shop.start(SHORT, ME)
+    wait_for(shop, run_id, "finished")
+    run = shop.path(run_id)
+    training = {"loss": "nonsaturating", "penalties": ["r1"], "images": 320, "minutes": None}
+    stored = {"training": training | {"batch": 32, "warm_start": None}, "device": {}}
+    (run / "config.json").write_text(json.dumps(stored))
+    files = [run / "checkpoints" / f"{64:012d}.safetensors", run / "samples" / f"{32:09d}.png"]
+    files += [run / "samples" / f"{96:09d}.png"]
+    for images in (32, 64):
+        folder = run / "moments" / f"{images:09d}"
+        files += [folder / "model.safetensors", folder / "discriminator.safetensors"]
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(path.name.encode())
+    return run_id
+
+
+def test_a_fork_from_a_checkpoint_goes_on_with_one_thing_changed(shop: Workshop) -> None:
+    run_id = kept_run(shop)
+    forked = shop.fork(run_id, ME, 64, loss="hinge", name="with hinge")
+    wait_for(shop, forked, "finished")
+    run = shop.path(forked)
+    stored = json.loads((run / "config.json").read_text())["training"]
+    assert (stored["loss"], stored["penalties"]) == ("hinge", [])
+    assert (run / "checkpoints" / f"{64:012d}.safetensors").is_file()
+    assert [path.stem for path in (run / "samples").iterdir()] == [f"{32:09d}"]
+    snapshot = shop.snapshot(forked)
+    assert snapshot.metrics[1]["images_seen"] == 64
+    assert snapshot.forked_from == {"run": run_id, "images_seen": 64}
+    assert "--loss hinge" in snapshot.command
+    assert shop.clone(run_id, ME).loss == "nonsaturating", "the old run is as it was"
+
+
+def test_a_fork_from_a_moment_is_a_warm_start_of_its_own(shop: Workshop) -> None:
+    run_id = kept_run(shop)
+    forked = shop.fork(run_id, ME, 32, batch=16)
+    run = shop.path(forked)
+    assert (run / "origin" / "discriminator.safetensors").is_file()
+    assert f"--warm-start {run / 'origin'}" in shop.snapshot(forked).command
+
+
+def test_a_fork_that_makes_no_sense_is_refused_and_leaves_nothing(shop: Workshop) -> None:
+    run_id = kept_run(shop)
+    before = sorted(shop.root.iterdir())
+    refusal("no_such_moment", lambda: shop.fork(run_id, ME, 96))
+    refusal("no_such_moment", lambda: shop.fork(run_id, ME, -1))
+    assert refusal("fork_keeps", lambda: shop.fork(run_id, ME, 64, seed=1)).values["name"] == "seed"
+    refusal("fork_without_budget", lambda: shop.fork(run_id, ME, 64, images=64))
+    refusal("unknown_loss", lambda: shop.fork(run_id, ME, 64, loss="kindness"))
+    assert sorted(shop.root.iterdir()) == before
+
+
+# What a host allows
+
+
+def test_training_is_off_on_public_hosts_until_it_is_turned_on(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = training(shop)
+    assert shop.enabled
+    monkeypatch.setenv("SPACE_ID", "ada/lab")
+    assert not shop.enabled
+    refusal("training_is_off", lambda: shop.start(SHORT, ME))
+    refusal("training_is_off", lambda: shop.resume(run_id, ME))
+    assert shop.snapshot(run_id).state == "training"
+    shop.stop(run_id, ME)
+    monkeypatch.setenv("LATENT_LAB_TRAINING", "on")
+    assert training_is_on()
+    assert limits_here() == PUBLIC
+    monkeypatch.setenv("LATENT_LAB_LIMIT_MINUTES", "5")
+    monkeypatch.setenv("LATENT_LAB_LIMIT_OWN_PATHS", "on")
+    assert (limits_here().minutes, limits_here().own_paths) == (5.0, True)
+    monkeypatch.setenv("LATENT_LAB_LIMIT_RUNS", "many")
+    refusal("bad_limit", limits_here)
+    monkeypatch.delenv("SPACE_ID")
+    monkeypatch.setenv("LATENT_LAB_TRAINING", "off")
+    assert not training_is_on()
+
+
+@pytest.mark.parametrize(
+    ("flags", "on"),
+    [
+        ([], True),
+        (["--host", "127.0.0.1"], True),
+        (["--host", "0.0.0.0"], False),
+        (["--share"], False),
+        (["--share", "--training", "on"], True),
+        (["--training", "off"], False),
+    ],
+)
+def test_the_apps_flags_say_whether_people_may_train(
+    flags: list[str], on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import app
+
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(sys, "argv", ["app.py", *flags])
+    app.note_host(app.parse())
+    assert training_is_on() is on
+
+
+def test_a_queue_waits_while_training_is_off(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = training(shop), shop.start(SHORT, ME)
+    monkeypatch.setenv("LATENT_LAB_TRAINING", "off")
+    shop.stop(first, ME)
+    wait_for(shop, first, "stopped")
+    shop.tick(at_once=True)
+    assert shop.snapshot(second).state == "queued"
+
+
+def test_limits_on_number(tmp_path: Path) -> None:
+    shop = Workshop(tmp_path, Limits(free_gib=0.0, runs_each=3, runs=4, waiting_each=1))
+    try:
+        first = training(shop)
+        shop.start(ENDLESS, ME)
+        refusal("too_many_waiting", lambda: shop.start(ENDLESS, ME))
+        shop.start(ENDLESS, OTHER)
+        shop.stop(shop.list(ME)[0].run_id, ME)
+        shop.start(ENDLESS, ME)
+        assert refusal("too_many_runs", lambda: shop.start(ENDLESS, ME)).values == {"most": 3}
+        shop.delete(first, ME)
+        refusal("host_is_full", lambda: shop.start(ENDLESS, "a-third-browsers-token"))
+    finally:
+        clear(shop)
+
+
+def test_limits_on_disk(tmp_path: Path) -> None:
+    full = Workshop(tmp_path / "a", Limits(free_gib=10.0**9))
+    refusal("disk_nearly_full", lambda: full.start(SHORT, ME))
+    used = Workshop(tmp_path / "b", Limits(free_gib=0.0, disk_gib=1e-9))
+    (tmp_path / "b").mkdir(exist_ok=True)
+    (tmp_path / "b" / "something").write_bytes(b"12345")
+    refusal("runs_fill_the_disk", lambda: used.start(SHORT, ME))
+    assert not list(tmp_path.glob("*/run-*"))
+
+
+def test_a_run_that_is_over_its_time_is_stopped_and_says_why(shop: Workshop) -> None:
+    run_id = training(shop)
+    status = read_status(shop.path(run_id))
+    strict = Workshop(shop.root, dataclasses.replace(shop.limits, minutes=1.0))
+    strict.queue.status = lambda run: status | {"seconds": 61.0}
+    strict._keep_bounds([shop.path(run_id)])
+    wait_for(shop, run_id, "stopped")
+    message = shop.snapshot(run_id).message
+    assert message == {"code": "run_time_is_up", "values": {"most": 1.0}}
+
+
+def test_a_full_disk_stops_what_trains(tmp_path: Path) -> None:
+    shop = Workshop(tmp_path, Limits(free_gib=0.0))
+    run_id = training(shop)
+    strict = Workshop(tmp_path, Limits(free_gib=10.0**9))
+    strict.tick(at_once=True)
+    wait_for(shop, run_id, "stopped")
+    message = shop.snapshot(run_id).message
+    assert message is not None
+    assert message["code"] == "disk_nearly_full"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"images": None}, "no_budget"),
+        ({"minutes": 60.0}, "run_too_long"),
+        ({"resolution": 128}, "bad_resolution"),
+        ({"batch": 128}, "bad_setting"),
+        ({"seed": -1}, "bad_setting"),
+        ({"loss": "kindness"}, "unknown_loss"),
+        ({"penalties": "r3"}, "unknown_penalty"),
+        ({"preset": "huge"}, "unknown_preset"),
+        ({"lesson": "--out"}, "bad_training_field"),
+        ({"data": "/"}, "not_your_data"),
+        ({"data": "../.."}, "not_your_data"),
+        ({"warm_start": "somewhere/else"}, "not_your_model"),
+    ],
+)
+def test_a_public_host_refuses(tmp_path: Path, changes: dict[str, Any], code: str) -> None:
+    shop = Workshop(tmp_path, dataclasses.replace(PUBLIC, free_gib=0.0))
+    refusal(code, lambda: shop.start(dataclasses.replace(SHORT, **changes), ME))
+    assert not list(tmp_path.glob("run-*"))
+
+
+def test_a_public_host_takes_what_its_owner_uploaded(tmp_path: Path) -> None:
+    shop = Workshop(tmp_path, dataclasses.replace(PUBLIC, free_gib=0.0))
+    mine = shop.data_folder(ME) / "cats"
+    mine.mkdir()
+    asked = dataclasses.replace(SHORT, data=str(mine))
+    refusal("not_your_data", lambda: shop.start(asked, OTHER))
+    run_id = shop.start(asked, ME)
+    shown = shop.snapshot(run_id).command
+    assert f"--data {mine}" in shown
+    assert "--resolution 64" in shown, "no larger than the host allows"
+    gone = dataclasses.replace(SHORT, data=str(mine / "no"))
+    refusal("data_missing", lambda: shop.start(gone, ME))
+    # One's own run is a warm start too, here and in what follows from it.
+    second = shop.start(dataclasses.replace(SHORT, warm_start=run_id), ME)
+    assert f"--warm-start {shop.path(run_id)}" in shop.snapshot(second).command
+    shop.change(second, ME, images=640)
+    clear(shop)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(None, [], "digits", {"data": 7}, {"images": "many"}, {"images": True}, {"size": 3}),
+        *({"minutes": float("nan")}, {"name": "x" * 5000}, {"batch": None}),
+    ],
+)
+def test_a_request_from_outside_is_checked(given: Any) -> None:
+    refusal("bad_training_field", lambda: TrainRequest.from_json(given))
+
+
+def test_a_request_is_its_command_line() -> None:
+    from gan import cli
+
+    asked = TrainRequest(
+        data="digits", preset="small", resolution=16, minutes=2.5, loss="hinge", penalties="r1,r2",
+        target_quality=0.9, batch=16, seed=7,
+    )  # fmt: skip
+    options = cli.parser().parse_args(asked.command("somewhere"))
+    config = cli.train_config(options)
+    assert (config.loss, config.penalties, config.minutes) == ("hinge", ("r1", "r2"), 2.5)
+    assert (config.batch, config.seed, config.target_quality) == (16, 7, 0.9)
+    assert (options.preset, options.resolution, str(options.out)) == ("small", 16, "somewhere")
+    assert TrainRequest(images=64).command("r") == [
+        *("train", "--data", "digits", "--out", "r", "--images", "64")
+    ]
+
+
+# Metrics, thinned
+
+
+def report(images: int, **more: Any) -> str:
+    return json.dumps({"images_seen": images, "histogram": {"fake": [images]}} | more) + "\n"
+
+
+def test_metrics_stay_under_500_and_keep_both_ends(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    metrics, seen = Metrics(path), 0
+    assert metrics.lines() == []
+    for _ in range(7):
+        with path.open("a") as file:
+            for _ in range(700):
+                seen += 1
+                file.write(report(seen, quality={"q": 0.5} if seen % 3 == 0 else None))
+        images = [line["images_seen"] for line in metrics.lines()]
+        assert images == sorted(set(images))
+        assert (images[0], images[-1]) == (1, seen)
+        assert 200 < len(images) <= MOST_POINTS + MOST_EVALUATIONS + 2 < 500
+    lines = metrics.lines()
+    assert [line["histogram"] for line in lines if "histogram" in line] == [{"fake": [seen]}]
+    qualities = [line["images_seen"] for line in lines if line["quality"]]
+    steps = {b - a for a, b in itertools.pairwise(qualities[:-1])}
+    assert len(steps) == 1, "evenly thinned"
+
+
+def test_metrics_are_read_on_and_a_cut_line_waits(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(report(32) + '{"images_se')
+    metrics = Metrics(path)
+    assert [line["images_seen"] for line in metrics.lines()] == [32]
+    with path.open("a") as file:
+        file.write('en": 64}\nnonsense\n[]\n')
+    assert [line["images_seen"] for line in metrics.lines()] == [32, 64]
+
+
+def test_metrics_that_a_resume_rewrote_are_read_anew(tmp_path: Path) -> None:
+    from gan.system import write_atomic
+
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(report(n) for n in (32, 64, 96)))
+    metrics = Metrics(path)
+    assert len(metrics.lines()) == 3
+    write_atomic(path, (report(32) + report(48) + report(64) + report(80)).encode())
+    assert [line["images_seen"] for line in metrics.lines()] == [32, 48, 64, 80]
+    path.unlink()
+    assert metrics.lines() == []
+
+
+def test_a_snapshot_is_taken_once_a_second_for_everybody(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = shop.start(SHORT, ME)
+    wait_for(shop, run_id, "finished")
+    monkeypatch.setattr("gan.workshop.snapshot.FRESH_SECONDS", 60.0)
+    first = shop.snapshot(run_id)
+    assert shop.snapshot(run_id) is first
+    assert [line["images_seen"] for line in shop.snapshot(run_id, since=256).metrics] == [288, 320]
+    shop.rename(run_id, ME, "another")
+    assert shop.snapshot(run_id).name == "another", "a change is seen at once"
+
+
+# Estimates
+
+
+def test_an_estimate_is_measured_once_and_scaled(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[TrainRequest] = []
+
+    def measure(request: TrainRequest) -> dict[str, Any]:
+        measured.append(request)
+        return {
+            "seconds_per_image": {"8": 0.01}, "images": 1000, "minutes": 0.2, "device": {},
+            "memory_bytes": 5, "checkpoint_bytes": 100, "export_bytes": 10, "moment_bytes": 1,
+        }  # fmt: skip
+
+    monkeypatch.setenv("LATENT_LAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("gan.workshop.estimate.measure", measure)
+    found = shop.estimate(SHORT, ME)
+    assert (found.images_per_second, found.images, found.minutes) == ({"8": 100.0}, 320, 0.06)
+    assert found.disk_bytes == 4 * 100 + 2 * 10 + 24
+    ten = Workshop(shop.root).estimate(dataclasses.replace(SHORT, images=None, minutes=10.0), ME)
+    assert (ten.images, ten.minutes) == (50_000, 10.0)
+    assert len(measured) == 1, "another server knows it too"
+    shop.estimate(dataclasses.replace(SHORT, loss="hinge"), ME)
+    assert len(measured) == 2
+    refusal("no_budget", lambda: shop.estimate(TrainRequest(), ME))
+    beside = training(shop)
+    for _ in range(2):  # slower than it will be: not worth remembering
+        shop.estimate(dataclasses.replace(SHORT, batch=16), ME)
+    assert len(measured) == 4
+    shop.stop(beside, ME)
+
+
+# Nothing is left behind
+
+
+def test_a_hundred_starts_and_stops_leave_nothing(shop: Workshop) -> None:
+    def handles() -> int:
+        return len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
+
+    run_id = shop.start(ENDLESS, ME)
+    processes, before = [], handles()
+    for number in range(100):
+        wait_until(lambda: read_status(shop.path(run_id)).get("state") in ("starting", "training"))
+        if number % 10 == 0:
+            wait_for(shop, run_id, "training")
+        status = read_status(shop.path(run_id))
+        processes.append((status["pid"], status["started"]))
+        shop.stop(run_id, ME)
+        wait_until(lambda: shop.snapshot(run_id).state in ("stopped", "dead"))
+        wait_until(lambda: not process_alive(*processes[-1]))
+        shop.resume(run_id, ME)
+    shop.stop(run_id, ME)
+    wait_until(lambda: not shop.queue.at_work())
+    assert not [pid for pid in processes if process_alive(*pid)]
+    wait_until(lambda: handles() <= before)
+    wait_until(lambda: not [t for t in threading.enumerate() if t.name.startswith("wait-")])
+    assert not list(shop.root.rglob("*.partial"))
