@@ -122,8 +122,13 @@ def joined() -> Iterator[Group]:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         backend = "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend, timeout=PATIENCE)
-    group = Group(dist.get_rank(), size)
+    store, rank, size = next(dist.rendezvous("env://"))
+    # Where torchrun restarts the processes they meet in the same store, which still holds the
+    # addresses of the dead: whoever reads one there is refused, and that was the restart.
+    if os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:  # else counts may differ
+        store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+    dist.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=size)
+    group = Group(rank, size)
     try:
         yield group
         group.order(END)  # after an error, torchrun ends the others
