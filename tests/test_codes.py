@@ -147,6 +147,32 @@ def test_the_head_start_reconstructs_and_has_no_opponent(pictures):
     assert checkpoint.digest(training.D.state_dict()) != before
 
 
+def test_the_rate_of_a_head_start_falls_to_the_rate_of_the_game(pictures):
+    config = dataclasses.replace(CONFIG, images=1000, head_start=0.5, learning_rate=1e-3)
+    rates = [config.learning_rate_at(seen) for seen in range(0, 500, 50)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] == HEAD_START_RATE * 1e-3
+    assert config.learning_rate_at(499) == pytest.approx(1e-3, rel=1e-3)
+    assert config.learning_rate_at(500) == 1e-3
+
+
+def test_truncation_is_learned_in_the_second_half_of_a_head_start(pictures):
+    config = dataclasses.replace(CONFIG, images=1000, head_start=0.5)
+    assert [config.truncates(seen) for seen in (0, 249, 250, 999)] == [False, False, True, True]
+    assert dataclasses.replace(config, head_start=0.0).truncates(0)
+    assert not dataclasses.replace(config, least_psi=1.0).truncates(999)
+
+
+def test_beside_codes_the_rest_of_z_begins_as_a_whisper(pictures):
+    """What z holds beside its codes changes the first w less than the codes do."""
+    G = trainer(pictures).G
+    mapping, z = G.mapping, torch.randn(256, G.z_dim)
+    values = mapping.codes.read(z)
+    spread = mapping.w(z).std(dim=0).mean()
+    alike = mapping.codes.write(torch.randn_like(z), values[:1].expand_as(values))
+    assert mapping.w(alike).std(dim=0).mean() < 0.5 * spread
+
+
 def test_a_run_with_a_head_start_reports_all_along(pictures):
     config = dataclasses.replace(CONFIG, head_start=0.5)
     reports = list(trainer(pictures, config).run())

@@ -19,6 +19,7 @@ Stage = tuple[int, float]  # a resolution (pixels), and the part of the budget a
 # The published .01 is made for tens of millions of images: in half a million the mapping network
 # would hardly leave its first weights, and couldn't learn what is either there or not (a beard).
 MAPPING_LR = 0.1
+CODES_MAPPING_LR = 1.0  # where it learns from reconstructions, whose gradients are steady
 HEAD_START, HEAD_START_RATE = 0.4, 3.0
 PENALTIES = ("r1", "r2")  # switches, on any loss
 
@@ -57,10 +58,13 @@ class TrainConfig:
     group: int = 4  # samples that the discriminator compares with each other; 1: none
     classes: bool = True  # False: what is known of the pictures is not told to the networks
     # Where attributes say all that a picture shows, as the avatars' do (see `codes_of`):
-    reconstruction: float = 30.0  # λ of λ·E|G(z) − x|, x the picture that the codes in z belong to
-    least_psi: float = 0.5  # every second picture is drawn truncated, by this much at most
-    # The part of the budget in which the generator learns from that alone, at HEAD_START_RATE
-    # times the rate: a picture costs a third there. None: HEAD_START, or 0 after a warm start.
+    reconstruction: float = 30.0  # its weight (`gan.training.losses.reconstruction`)
+    # Every second picture is drawn truncated, by this much at most: from the middle of a head
+    # start on, for first it must know what to draw.
+    least_psi: float = 0.5
+    # The part of the budget in which the generator learns from that alone, at a rate that falls
+    # from HEAD_START_RATE times the rate to the rate itself: a picture costs a third there.
+    # None: HEAD_START, or 0 after a warm start.
     head_start: float | None = None
     pictures: int = 0  # learn from so many only, chosen by the seed; 0: from all
     lesson: str | None = None  # the name of what these settings are to show
@@ -96,14 +100,20 @@ class TrainConfig:
         """Whether there is no discriminator yet."""
         return images_seen < (self.head_start or 0.0) * self.images
 
+    def truncates(self, images_seen: int) -> bool:
+        """Whether some pictures are drawn truncated."""
+        head_start = (self.head_start or 0.0) * self.images
+        return self.least_psi < 1 and images_seen >= 0.5 * head_start
+
     def learning_rate_at(self, images_seen: int) -> float:
-        """Constant, then a cosine from `decay_from` of the budget down to the final rate."""
-        if self.is_head_start(images_seen):
-            return HEAD_START_RATE * self.learning_rate
+        """Constant, then a cosine from `decay_from` of the budget down to the final rate. In a
+        head start a cosine from HEAD_START_RATE times as much."""
         progress = min(images_seen / max(self.images, 1), 1.0)
+        rate = self.learning_rate
+        if self.is_head_start(images_seen):
+            return _cosine(HEAD_START_RATE * rate, rate, progress / (self.head_start or 1.0))
         fall = max(0.0, progress - self.decay_from) / max(1.0 - self.decay_from, 1e-9)
-        weight = 0.5 * (1.0 + math.cos(math.pi * fall))
-        return self.final_learning_rate + weight * (self.learning_rate - self.final_learning_rate)
+        return _cosine(rate, self.final_learning_rate, fall)
 
     def ema_beta_at(self, images_seen: int) -> float:
         """The weight of the old average in one step: half-life capped at 5 % of what was seen,
@@ -162,6 +172,11 @@ _RANGES = (
     ("head_start", 0.0, 1.0),
     ("evaluation_samples", 50, 5_000),
 )
+
+
+def _cosine(first: float, last: float, progress: float) -> float:
+    """From `first` to `last` along half a cosine; `progress` 0 … 1."""
+    return last + 0.5 * (1.0 + math.cos(math.pi * progress)) * (first - last)
 
 
 def _tuples(value: Any) -> Any:

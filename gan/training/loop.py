@@ -26,7 +26,15 @@ from gan.training.alarms import WINDOW, Alarms
 from gan.training.augment import augmentation_for
 from gan.training.budget import images_for_minutes, seconds_left
 from gan.training.conditions import About, Conditions, shares_of
-from gan.training.config import HEAD_START, MAPPING_LR, PRESETS, TrainConfig, default_preset, stages
+from gan.training.config import (
+    CODES_MAPPING_LR,
+    HEAD_START,
+    MAPPING_LR,
+    PRESETS,
+    TrainConfig,
+    default_preset,
+    stages,
+)
 from gan.training.data import Batches, Dataset, load_dataset, split
 from gan.training.evaluation import Evaluator, Quality, QualityStop
 from gan.training.losses import LOSSES, r1, wgan_gradient_penalty
@@ -38,6 +46,7 @@ from gan.training.networks import (
     warm_start,
 )
 from gan.training.parallel import END, RESTORE, STEP, Group
+from gan.training.reconstruction import reconstruction
 from gan.training.report import Clock, StepReport
 
 SAMPLES = 64  # pictures from fixed latents, to watch the same ones learn
@@ -54,16 +63,17 @@ def train(config: TrainConfig, folder: Path | None = None, **options: Any) -> It
 def complete(config: TrainConfig, dataset: Dataset, preset: str | None = None) -> TrainConfig:
     """Fills in what depends on the data: the networks' sizes and the way of growing."""
     sizes = PRESETS[preset or default_preset(dataset.resolution)]
+    codes = shares_of(dataset) if config.classes else ()
     generator = config.generator or StyleGAN2Config(
         resolution=dataset.resolution,
         img_channels=dataset.channels,
         z_dim=sizes.latent,
         w_dim=sizes.latent,
         c_dim=dataset.num_classes,
-        mapping_lr=MAPPING_LR,
+        mapping_lr=CODES_MAPPING_LR if codes else MAPPING_LR,
         channel_base=sizes.channel_base,
         channel_max=sizes.channel_max,
-        codes=shares_of(dataset) if config.classes else (),
+        codes=codes,
     )
     return dataclasses.replace(
         config,
@@ -342,9 +352,8 @@ class Trainer:
         loss = self.loss.generator(fake_logits, real_logits)
         numbers = {"loss_g": loss.detach()}
         if about.codes is not None and self.config.reconstruction:
-            difference = self._difference(fake, picks, resolution)
-            loss = loss + self.config.reconstruction * difference
-            numbers["reconstruction"] = difference.detach()
+            again = self._reconstruction(fake, picks, resolution, numbers)
+            loss = loss + self.config.reconstruction * again
         numbers = self._descend(0, loss, numbers, "grad_norm_g")
         self.D.requires_grad_(True)
         return numbers
@@ -353,15 +362,20 @@ class Trainer:
         """The generator learns from the pictures that its latents belong to, unopposed."""
         picks = self._next_pictures()
         fake = self._draw(len(picks), self.conditions.of(picks), resolution)
-        difference = self._difference(fake, picks, resolution)
+        numbers: dict[str, Tensor] = {}
+        again = self._reconstruction(fake, picks, resolution, numbers)
         self.images_seen += self.config.batch
-        loss = self.config.reconstruction * difference
-        numbers = {"loss_g": loss.detach(), "reconstruction": difference.detach()}
-        return self._descend(0, loss, numbers, "grad_norm_g")
+        loss = self.config.reconstruction * again
+        return self._descend(0, loss, {"loss_g": loss.detach(), **numbers}, "grad_norm_g")
 
-    def _difference(self, fake: Tensor, picks: np.ndarray, resolution: int) -> Tensor:
-        """E|G(z) − x|: the mean absolute difference, as in pix2pix (Isola 2017)."""
-        return (fake - self._real(picks, resolution)).abs().mean()
+    def _reconstruction(
+        self, fake: Tensor, picks: np.ndarray, resolution: int, numbers: dict[str, Tensor]
+    ) -> Tensor:
+        """How far the pictures are from those that they should be; `numbers` gets the mean
+        absolute difference, which people can read."""
+        real = self._real(picks, resolution)
+        numbers["reconstruction"] = (fake - real).abs().mean().detach()
+        return reconstruction(fake, real)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -397,7 +411,7 @@ class Trainer:
         """Pictures of random latents that show what `about` says."""
         z = self.conditions.latents(count, about, self.rng)
         ws = self.G.mapping(z, about.classes)
-        if about.codes is not None and self.config.least_psi < 1:
+        if about.codes is not None and self.config.truncates(self.images_seen):
             ws = self._truncated(ws)
         return self.G.synthesis(ws, self.rng, resolution)
 
