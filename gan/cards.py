@@ -480,9 +480,9 @@ def _training(facts: Facts) -> str:
     if codes := _codes(facts):
         rows["Told to both networks"] = f"{len(codes)} attributes: {', '.join(data.attributes)}"
         rows["Reconstruction"] = (
-            f"{config.reconstruction:g} · E|G(z) − x|, x a picture with the attributes that "
-            f"z stands for; alone, without a discriminator, up to {config.head_start or 0:.0%} "
-            "of the budget"
+            f"{config.reconstruction:g} times the difference d = G(z) − x, x a picture with the "
+            "attributes that z stands for: ½·E|d|, and squares of d on a Laplacian pyramid; "
+            f"alone, without a discriminator, up to {config.head_start or 0:.0%} of the budget"
         )
     parts = [f"```\n{command_line(config)}\n```", _table(("", ""), list(rows.items()))]
     if settings := other_settings(config, facts.dataset):

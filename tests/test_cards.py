@@ -24,7 +24,7 @@ from gan.images import CAPTION
 from gan.loading import load_generator
 from gan.training.augment import AugmentConfig
 from gan.training.config import TrainConfig
-from gan.training.data import load_dataset
+from gan.training.data import Attribute, load_dataset
 from gan.training.loop import complete, train
 from tests.tiny_run import CONFIG, CPU, tiny_run
 from tests.tiny_run import train as train_run
@@ -70,6 +70,24 @@ def facts(written: tuple[Path, Facts]) -> Facts:
 
 def readme(folder: Path) -> str:
     return (folder / "README.md").read_text(encoding="utf-8")
+
+
+# Attributes
+
+
+def test_the_card_tells_that_attributes_were_told_and_how_it_learned_from_them(
+    facts: Facts,
+) -> None:
+    labels = facts.dataset.labels
+    assert labels is not None
+    odd = {"odd": Attribute(("even", "odd"), (labels % 2).astype(np.uint8))}
+    dataset = dataclasses.replace(facts.dataset, labels=None, classes=None, attributes=odd)
+    plain = dataclasses.replace(TrainConfig(data="digits-tiny", images=640), head_start=0.75)
+    config = complete(plain, dataset)
+    card = model_card(dataclasses.replace(facts, dataset=dataset, config=config))
+    assert "| Told to both networks | 1 attributes: odd |" in card
+    assert "alone, without a discriminator, up to 75% of the budget" in card
+    assert "Told to both networks" not in model_card(facts)
 
 
 # The folder
