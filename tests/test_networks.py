@@ -53,6 +53,20 @@ def test_classes_matter():
     )
 
 
+@pytest.mark.parametrize(("classes", "ones"), [(2, 1), (200, 1), (200, 20)])
+def test_what_was_asked_for_counts_as_much_however_much_can_be_asked(classes, ones):
+    torch.manual_seed(0)
+    config = StyleGAN2Config(resolution=8, z_dim=8, w_dim=8, channel_base=512, channel_max=64)
+    config = dataclasses.replace(config, c_dim=classes)
+    judge, pictures = Discriminator(discriminator_for(config)), torch.randn(64, 3, 8, 8)
+    c = torch.zeros(64, classes)
+    for row in c:
+        row[torch.randperm(classes)[:ones]] = 1.0
+    alone = judge(pictures, torch.zeros(64, classes))
+    told = (judge(pictures, c) - alone).std()
+    assert 0.3 < told / judge.out.weight.std() / alone.std() < 3
+
+
 def test_growth_begins_where_the_coarse_networks_were():
     torch.manual_seed(0)
     config = StyleGAN2Config(resolution=32, z_dim=8, w_dim=8, channel_base=256, channel_max=16)

@@ -27,10 +27,10 @@ from gan.training.augment import augmentation_for
 from gan.training.budget import images_for_minutes, seconds_left
 from gan.training.conditions import About, Conditions, shares_of
 from gan.training.config import (
-    CODES_MAPPING_LR,
     HEAD_START,
     MAPPING_LR,
     PRESETS,
+    TOLD_MAPPING_LR,
     TrainConfig,
     default_preset,
     stages,
@@ -70,7 +70,7 @@ def complete(config: TrainConfig, dataset: Dataset, preset: str | None = None) -
         z_dim=sizes.latent,
         w_dim=sizes.latent,
         c_dim=dataset.num_classes,
-        mapping_lr=CODES_MAPPING_LR if codes else MAPPING_LR,
+        mapping_lr=TOLD_MAPPING_LR if codes or dataset.num_classes else MAPPING_LR,
         channel_base=sizes.channel_base,
         channel_max=sizes.channel_max,
         codes=codes,

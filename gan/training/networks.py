@@ -106,6 +106,7 @@ class Discriminator(nn.Module):
         self.out = Dense(width, 1)
         if config.c_dim:
             self.embed = Dense(config.c_dim, width)
+            self.embed.weight_gain = 1.0  # of c's numbers only the ones come in: see forward
 
     def forward(self, images: Tensor, c: Tensor | None = None) -> Tensor:
         """images [N, img_channels, r, r] in [−1, 1], r a power of two from 8 up to the config's
@@ -121,8 +122,11 @@ class Discriminator(nn.Module):
         h = activate(self.fc(x.float().flatten(1)))  # [N, C(4)]
         logits = self.out(h)[:, 0]
         if self.config.c_dim:
-            # Projection (Miyato & Koyama 2018): how well the features fit the class asked for.
-            logits = logits + (h * self.embed(c)).sum(dim=1) / math.sqrt(h.shape[1])
+            assert c is not None, "this discriminator has to be told what was asked for"
+            # Projection (Miyato & Koyama 2018): how well the features fit what was asked for.
+            # As strong as the verdict beside it, however many classes there are.
+            asked = c / c.sum(dim=1, keepdim=True).clamp(min=1.0).sqrt()
+            logits = logits + (h * self.embed(asked)).sum(dim=1) / math.sqrt(h.shape[1])
         return logits
 
     def with_minibatch_statistic(self, x: Tensor) -> Tensor:
