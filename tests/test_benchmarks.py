@@ -1,13 +1,16 @@
 """The benchmarks' own arithmetic, and the networks that they compare ours with."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from benchmarks import peer_dcgan, peer_stylegan2, peers
+from benchmarks import peer_dcgan, peer_stylegan2, peers, runs
 from benchmarks.peers import Look
 from gan.generators.stylegan2 import StyleGAN2Config
 from gan.training.data import load_dataset
+from tests.tiny_run import tiny_run, train
 
 OURS = [Look(1.0, 3.0, 100), Look(2.0, 0.9, 200), Look(4.0, 0.5, 400)]
 TINY = StyleGAN2Config(8, 1, 8, 8, c_dim=10, mapping_layers=2, channel_base=64, channel_max=16)
@@ -82,3 +85,26 @@ def test_the_minibatch_statistic_sees_who_is_alike() -> None:
     alike = torch.ones(8, 3, 4, 4)
     assert float(peer_stylegan2.minibatch_deviation(alike).max()) == pytest.approx(1e-4)
     assert float(peer_stylegan2.minibatch_deviation(torch.randn(8, 3, 4, 4)).min()) > 0.3
+
+
+# What a run costs beside its steps
+
+
+def test_efficiency_is_one_when_two_do_twice_as_much() -> None:
+    assert runs.efficiency(30.0, 60.0) == 1.0
+    assert runs.efficiency(30.0, 30.0) == 0.5
+
+
+def test_the_first_step_is_found_in_the_first_report() -> None:
+    report = {"images_seen": 1160, "images_per_second": 80.0}
+    assert runs.after_first_step(1000, report) == pytest.approx(4 * 32 / 80)  # of five steps
+
+
+def test_evaluations_are_timed_where_they_happen(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path / "run", evaluate=True)
+    with runs.noted_looks(run.trainer) as looks:
+        quality = train(run)[-1].quality
+    assert quality is not None
+    assert len(looks) == 1
+    assert looks[0] > quality.seconds
+    assert "_look" not in vars(run.trainer)
