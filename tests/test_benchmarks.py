@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import peer_dcgan, peer_stylegan2, peers, runs
+from benchmarks import beside_training, peer_dcgan, peer_stylegan2, peers, runs
 from benchmarks.peers import Look
 from gan.generators.stylegan2 import StyleGAN2Config
 from gan.training.data import load_dataset
@@ -108,3 +108,14 @@ def test_evaluations_are_timed_where_they_happen(tmp_path: Path) -> None:
     assert len(looks) == 1
     assert looks[0] > quality.seconds
     assert "_look" not in vars(run.trainer)
+
+
+# Beside a training
+
+
+def test_the_verdict_compares_medians_over_the_rounds() -> None:
+    alone = [{"p50 ms": 10.0, "p95 ms": p95} for p95 in (20.0, 20.0, 99.0)]
+    beside = [{"p50 ms": 15.0, "p95 ms": p95} for p95 in (30.0, 1.0, 90.0)]
+    said = beside_training.verdict(alone, beside)
+    assert "p50 ms 10.0 → 15.0: 1.50 times" in said
+    assert "p95 ms 20.0 → 30.0: 1.50 times" in said
