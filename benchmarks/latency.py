@@ -87,6 +87,8 @@ async def compare(options: argparse.Namespace) -> None:
             rows.append(await measure_common(browser, options))
         await browser.close()
     table(rows)
+    if len(rows) == 2:
+        print(f"{rows[1]['p50 ms'] / rows[0]['p50 ms']:.1f} times faster (p50)")
 
 
 def parse() -> argparse.Namespace:
@@ -282,8 +284,6 @@ def table(rows: list[dict[str, Any]]) -> None:
     print("|" + " --- |" * len(names))
     for row in rows:
         print("| " + " | ".join(str(row[name]) for name in names) + " |")
-    if len(rows) == 2:
-        print(f"{rows[1]['p50 ms'] / rows[0]['p50 ms']:.1f} times faster (p50)")
 
 
 if __name__ == "__main__":
