@@ -138,10 +138,9 @@ class Mapping(nn.Module):
             width += config.w_dim
         for i in range(config.mapping_layers):
             layer = Dense(width if i == 0 else config.w_dim, config.w_dim, lr=config.mapping_lr)
+            if codes and i == 0:  # what a picture shows; the rest of z begins as a whisper
+                layer.weight.data[:, : config.z_dim] *= 0.1
             self.add_module(f"fc{i}", layer)
-        if codes:  # they say what a picture shows; the rest of z begins as a whisper beside them
-            with torch.no_grad():
-                self.fc0.weight[:, : config.z_dim] *= 0.1
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
 
     def w(self, z: Tensor, c: Tensor | None = None) -> Tensor:
