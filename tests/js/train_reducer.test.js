@@ -9,6 +9,7 @@ import {
   frameIndex,
   initialState,
   isLive,
+  missingOf,
   penaltiesOf,
   reduce,
   requestOf,
@@ -88,6 +89,19 @@ test("a loss brings its own penalties until they are chosen", () => {
   const none = reduce(relativistic, form({ penalties: [] }));
   assert.equal(requestOf(none).penalties, "none");
   assert.deepEqual(penaltiesOf(reduce(none, form({ loss: "nonsaturating" }))), ["r1"]);
+});
+
+test("what is missing for a plan is named, and nothing is planned before it is there", () => {
+  const missing = (...patches) => missingOf(play(start(), ...patches.map(form)));
+  assert.equal(missing(), null);
+  assert.equal(missing({ data: "hub" }), "hub");
+  assert.equal(missing({ data: "own" }), "own");
+  const hub = { source: "hub:o/n", name: "o/n" };
+  assert.equal(missing({ data: "hub", hub: { ...hub, look: { missing: "column" } } }), "parts");
+  assert.equal(missing({ data: "hub", hub }), null);
+  assert.equal(missing({ data: "hub", hub }, { data: "own" }), "own");
+  const unnamed = play(start(), { type: "plan", plan: { command: "x" }, form: start().form });
+  assert.equal(reduce(unnamed, form({ data: "hub" })).plan, null, "the digits' command is gone");
 });
 
 test("own pictures can be asked for once they are there", () => {

@@ -162,12 +162,21 @@ export function reduce(state, action) {
   return change(state, action);
 }
 
+/** What has to be filled in before anything can be asked for: "own" pictures, a data set on the
+ * "hub", or one of its "parts"; null where nothing is open. */
+export function missingOf({ form }) {
+  const { data, own, hub } = form;
+  if (data === "own") return own ? null : "own";
+  if (data !== "hub") return null;
+  if (!hub) return "hub";
+  return hub.look?.missing ? "parts" : null;
+}
+
 /** What the form asks for, as the server reads it; null while it is incomplete. */
 export function requestOf({ form, facts }) {
+  if (missingOf({ form })) return null;
   const { own, hub } = form;
-  const data = { own: own?.source, hub: hub?.look?.missing ? null : hub?.source };
-  const source = form.data in data ? data[form.data] : form.data;
-  if (!source) return null;
+  const { source } = { own, hub }[form.data] ?? { source: form.data };
   const goal = facts.goals.find(({ name }) => name === form.goal);
   const budget = form.images
     ? { images: form.images, minutes: null }
