@@ -223,15 +223,20 @@ test("buttons follow the state on disk, and only for the owner", () => {
     assert.deepEqual(offered(state, false), []);
 });
 
-test("a wish rests the buttons until the run has heard it", () => {
+test("a wish rests the buttons until the run has done it", () => {
   const state = reduce(watching(), { type: "asked", action: "stop" });
   assert.equal(state.pending.action, "stop");
   const still = reduce(state, snapshot({ restart: false, acknowledged: 3 }));
   assert.equal(still.pending.action, "stop", "heard, but it has not stopped");
   assert.equal(reduce(still, snapshot({ restart: false, state: "stopped" })).pending, null);
-  const saving = reduce(watching({ acknowledged: 3 }), { type: "asked", action: "save" });
-  assert.ok(reduce(saving, snapshot({ acknowledged: 3 })).pending);
-  assert.equal(reduce(saving, snapshot({ acknowledged: 4 })).pending, null);
+  const heard = { acknowledged: 3, obeyed: 3 };
+  const saving = reduce(watching(heard), { type: "asked", action: "save" });
+  assert.ok(reduce(saving, snapshot(heard)).pending);
+  assert.ok(reduce(saving, snapshot({ acknowledged: 4, obeyed: 3 })).pending, "not written yet");
+  assert.equal(reduce(saving, snapshot({ acknowledged: 4, obeyed: 4 })).pending, null);
+  const pausing = reduce(watching(heard), { type: "asked", action: "pause" });
+  const resumed = snapshot({ acknowledged: 5, obeyed: 5 });
+  assert.equal(reduce(pausing, resumed).pending, null, "paused, and resumed by another hand");
   assert.equal(reduce(state, { type: "refused" }).pending, null);
 });
 

@@ -232,13 +232,15 @@ export function thinned(points) {
   return kept;
 }
 
-/** Has the run done what was asked? A save is done when it was heard: it takes a moment. */
+/** Has the run done what was asked? A process says which orders it has carried out; one that is
+ * gone carries out none. */
 function settles({ action, was, heard }, watch) {
   const isAlive = ["training", "paused"].includes(watch.state);
-  if (action === "save") return !isAlive || (watch.acknowledged ?? 0) > heard;
+  const isObeyed = (watch.obeyed ?? 0) > heard;
+  if (action === "save") return !isAlive || isObeyed;
   if (action === "stop") return !LIVE.includes(watch.state);
-  if (action === "pause") return watch.state !== "training";
-  if (action === "resume") return watch.state !== was;
+  if (action === "pause") return watch.state !== "training" || isObeyed;
+  if (action === "resume") return watch.state !== was || isObeyed;
   if (action === "publish") return Boolean(watch.publication);
   return true;
 }
