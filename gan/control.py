@@ -1,8 +1,9 @@
 """Orders from whoever watches a run to the process that trains it: one small file, control.json.
 
-The watcher replaces the file; the process reads it a few times a second, notes the order's number
-in its status, and carries it out between two steps. An order names the process it is for, so one
-that comes too late for it never reaches its successor.
+Each line is an order. The watcher replaces the file, and keeps the lines that weren't noted yet;
+the process reads it a few times a second, notes the orders' numbers in its status, and carries
+them out between two steps, one after the other. An order names the process it is for, so one that
+comes too late for it never reaches its successor.
 """
 
 from __future__ import annotations
@@ -36,17 +37,26 @@ class Order:
     target_quality: float | None = None
 
 
-def give(run: Path, order: Order) -> None:
-    """Leaves an order in a run directory, in the place of the one before."""
-    write_atomic(run / FILE, (json.dumps(asdict(order)) + "\n").encode())
+def give(run: Path, *orders: Order) -> None:
+    """Leaves orders in a run directory, the oldest first, in the place of those before."""
+    lines = "".join(json.dumps(asdict(order)) + "\n" for order in orders)
+    write_atomic(run / FILE, lines.encode())
 
 
-def read(run: Path) -> Order | None:
-    """The order that lies there; None where there is none, or none that makes sense."""
+def read(run: Path) -> list[Order]:
+    """The orders that lie there, the oldest first; without those that make no sense."""
     try:
-        stored = json.loads((run / FILE).read_text(encoding="utf-8"))
+        lines = (run / FILE).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return []
+    return [order for order in map(_read, lines) if order is not None]
+
+
+def _read(line: str) -> Order | None:
+    try:
+        stored = json.loads(line)
         order = Order(**{name: stored.get(name) for name in Order.__dataclass_fields__})
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         return None
     return order if _makes_sense(order) else None
 
@@ -74,7 +84,8 @@ class Listener:
     """Looks for orders to this process while the block runs, on a thread of its own, so that they
     are acknowledged in the middle of a long evaluation too.
 
-    `noted(order)` is called once for each, on that thread; `take()` hands them to the training.
+    `noted(order)` is called once for each, on that thread; then `take()` hands it to the training:
+    whoever sees that an order was carried out has seen it acknowledged.
     """
 
     def __init__(self, run: Path, noted: Callable[[Order], None]):
@@ -103,10 +114,9 @@ class Listener:
 
     def _listen(self) -> None:
         while not self._closing.wait(LOOK_SECONDS):
-            order = read(self.run)
-            if order is None or order.pid != os.getpid() or order.id <= self._last:
-                continue
-            self._last = order.id
-            self.orders.append(order)
-            self.arrived.set()
-            self.noted(order)
+            for order in read(self.run):
+                if order.pid == os.getpid() and order.id > self._last:
+                    self._last = order.id
+                    self.noted(order)
+                    self.orders.append(order)
+                    self.arrived.set()

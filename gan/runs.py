@@ -2,7 +2,7 @@
 
     config.json       the complete configuration, the device it was chosen for, its history
     status.json       how far it is, and who is training it (process, heartbeat)
-    control.json      an order to that process (see `gan.control`)
+    control.json      orders to that process (see `gan.control`)
     metrics.jsonl     one line a report
     samples/          pictures from fixed latents, <images seen>.png; raw-… of the generator that
                       is trained, not averaged, the newest only
@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save
 
@@ -164,10 +165,7 @@ class RunDirectory:
             with (self.path / "metrics.jsonl").open("a", encoding="utf-8", newline="\n") as file:
                 file.write(line)
         if report.samples is not None:
-            folder = self.path / "samples"
-            folder.mkdir(exist_ok=True)
-            picture = images.grid(report.samples, columns=8)
-            images.save(folder / f"{report.images_seen:09d}.png", picture)
+            self.draw(report.images_seen, report.samples)
         if report.raw_samples is not None:
             older = list((self.path / "samples").glob("raw-*.png"))
             picture = images.grid(report.raw_samples, columns=8)
@@ -178,6 +176,12 @@ class RunDirectory:
                     path.unlink(missing_ok=True)
         if report.neighbours is not None:
             images.save(self.path / "neighbours.png", images.grid(report.neighbours, columns=8))
+
+    def draw(self, images_seen: int, samples: np.ndarray) -> None:
+        """Adds a picture to the timeline. `samples` [N, r, r, C] uint8."""
+        folder = self.path / "samples"
+        folder.mkdir(exist_ok=True)
+        images.save(folder / f"{images_seen:09d}.png", images.grid(samples, columns=8))
 
     def keep_moment(self, trainer: Trainer) -> None:
         """The present state among the moments that stay explorable."""
@@ -313,7 +317,7 @@ class Run:
         )
         self.history, self.description = history, device.describe()
         self.orders = Listener(self.directory.path, self._noted)
-        self.state, self.facts = "training", self._facts()
+        self.state, self.facts = "training", self._facts() | self._heard_before()
         self.lock = threading.RLock()  # the status is written by two threads
         self.last_status = -math.inf
         with writing(self.directory.path):
@@ -411,15 +415,22 @@ class Run:
             self.save()
             self._write_status("stopped")
 
-    def save(self) -> None:
-        """A checkpoint and the newest generator, between two steps; nothing where the numbers
-        have just broken: the loop goes back to the last good checkpoint then."""
+    def save(self) -> bool:
+        """A checkpoint and the newest generator, between two steps; nothing (False) where the
+        numbers have just broken: the loop goes back to the last good checkpoint then."""
         if not self.trainer.has_finite_weights():
-            return
+            return False
         self.trainer.save()
         self.directory.export(self.trainer, "latest")
-        seen = {"images_seen": self.trainer.images_seen, "images": self.trainer.config.images}
-        self.facts |= seen
+        self.facts |= self._facts()
+        return True
+
+    def keep(self) -> None:
+        """What somebody saves on purpose is also a moment of the timeline: checkpoints give way
+        to newer ones, and who comes back to it may want to fork from here."""
+        if self.save():
+            self.directory.draw(self.trainer.images_seen, self.trainer.samples())
+            self.directory.keep_moment(self.trainer)
 
     # ---- orders
 
@@ -441,8 +452,9 @@ class Run:
         if order.action == "stop":
             raise Stopped
         if order.action == "save":
-            self.save()
+            self.keep()
         states = {"pause": "paused", "resume": "training"}
+        self.facts |= self._facts() | {"obeyed": order.id}  # reports may be older than this step
         self._write_status(states.get(order.action or "", self.state))
 
     def _change(self, order: Order) -> None:
@@ -455,13 +467,19 @@ class Run:
         trainer.config = dataclasses.replace(trainer.config, **changes)
         trainer.stop.target = trainer.config.target_quality
         self._write_config()
-        self.facts |= self._facts()
 
     def _noted(self, order: Order) -> None:
         """Acknowledges an order, on the listener's thread: the training may be in a long step."""
         with contextlib.suppress(OSError), self.lock:  # it is obeyed in any case
-            self.facts |= {"acknowledged": order.id, "stopping": order.action == "stop"}
+            stopping = self.facts.get("stopping", False) or order.action == "stop"
+            self.facts |= {"acknowledged": order.id, "stopping": stopping}
             self._write_status(self.state)
+
+    def _heard_before(self) -> dict[str, Any]:
+        """The numbers of orders go on where those to the process before ended: a page that waits
+        for a higher one must not wait for ever."""
+        heard = (self.directory.status() or {}).get("acknowledged") or 0
+        return {"acknowledged": heard, "obeyed": heard}
 
     def _facts(self) -> dict[str, Any]:
         config = self.trainer.config

@@ -50,7 +50,8 @@ def main() -> int:
                     write(state="stopped")
                     return 130
                 state = {"pause": "paused", "resume": "training"}.get(order.action or "")
-                write(state=state or facts["state"], saved=order.action == "save")
+                saved = order.action == "save"
+                write(state=state or facts["state"], saved=saved, obeyed=order.id)
             if facts["state"] == "training":
                 facts["images_seen"] += 32
                 line = json.dumps({"images_seen": facts["images_seen"], "losses": {"loss_g": 1.0}})

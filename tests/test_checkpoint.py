@@ -30,9 +30,23 @@ def test_digest_tells_states_apart():
 
 
 def test_only_the_newest_two_stay(tmp_path):
-    for images_seen in (100, 2000, 30):
+    for images_seen in (30, 100, 2000):
         checkpoint.write(tmp_path, images_seen, state())
     assert [int(path.stem) for path in checkpoint.every(tmp_path)] == [100, 2000]
+
+
+def test_what_is_written_after_going_back_is_never_given_up_for_damaged_ones(tmp_path):
+    for images_seen in (100, 200, 300):
+        path = checkpoint.write(tmp_path, images_seen, state(), best=100)
+        if images_seen > 100:
+            path.write_bytes(b"")
+    assert checkpoint.read_newest(tmp_path)[0] is not None
+    written = checkpoint.write(tmp_path, 150, state(2.0), best=100)
+    assert [int(path.stem) for path in checkpoint.every(tmp_path)] == [100, 150]
+    found, damaged = checkpoint.read_newest(tmp_path)
+    assert found is not None
+    assert checkpoint.digest(found) == checkpoint.digest(checkpoint.read(written))
+    assert damaged == []
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "noise", "no metadata"])

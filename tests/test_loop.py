@@ -150,6 +150,20 @@ def test_reports_tell_the_truth(digits, tmp_path):
     assert last.images_per_second > 0
 
 
+def test_a_budget_that_grows_in_the_last_evaluation_is_trained(digits):
+    config = dataclasses.replace(CONFIG, images=64, evaluation_samples=50)
+    growing = trainer(digits, config, evaluate=True)
+
+    def grow() -> None:
+        if growing.images_seen == 64:  # its last step is done, the measuring is not
+            growing.config = dataclasses.replace(growing.config, images=128)
+
+    growing.pulse = grow
+    reports = list(growing.run())
+    assert [report.finished for report in reports if report.quality] == [None, "budget"]
+    assert reports[-1].images_seen == 128
+
+
 def test_growing_goes_through_the_stages(digits):
     config = dataclasses.replace(
         CONFIG,

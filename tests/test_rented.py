@@ -84,8 +84,7 @@ def test_it_hears_one_order_alone(shop: Workshop):
         assert refusal(lambda act=act: act(run, ME), TOKEN) == "job_only_stops"
     assert refusal(lambda: shop.stop(run, OTHER), TOKEN) == "not_your_run"
     shop.stop(run, ME)
-    order = control.read(shop.path(run))
-    assert order is not None
+    (order,) = control.read(shop.path(run))
     assert (order.action, order.pid) == ("stop", this_process().pid)
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gan import control
+from gan import control, moments
 from gan.errors import LabError
 from gan.loading import load_generator
 from gan.runs import Run, RunDirectory, plain, preset_of, stretches, without_places
@@ -340,6 +340,57 @@ def test_save_now_and_another_budget_on_the_fly(tmp_path: Path) -> None:
     assert load_generator(tmp_path / "r" / "latest").info.dataset == "digits-tiny"
 
 
+@pytest.mark.usefixtures("_frequent")
+def test_what_is_saved_in_a_pause_is_the_moment_that_the_pause_tells(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path / "r")
+
+    def script(watcher: Watcher) -> None:
+        watcher.wait(lambda status: status.get("images_seen", 0) > 64)
+        watcher.order(action="pause")
+        paused = watcher.wait(lambda status: status.get("obeyed") == watcher.number)
+        watcher.order(action="save")
+        saved = watcher.wait(lambda status: status.get("obeyed") == watcher.number)
+        assert (saved["state"], saved["images_seen"]) == ("paused", paused["images_seen"])
+        newest = checkpoint.every(directory.checkpoints)[-1]
+        assert newest == checkpoint.path_of(directory.checkpoints, paused["images_seen"])
+        name = f"{paused['images_seen']:09d}"
+        assert load_generator(directory.path / "moments" / name).info.dataset == "digits-tiny"
+        assert (directory.path / "samples" / f"{name}.png").is_file()
+
+    watched(tmp_path / "r", script)
+
+
+def test_a_pause_tells_where_it_is_though_the_last_report_is_older(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path / "r")
+    run.trainer.images_seen = 96
+    run._obey(control.Order(1, os.getpid(), "pause"))
+    assert status_of(tmp_path / "r")["images_seen"] == 96
+
+
+@pytest.mark.usefixtures("_frequent")
+def test_numbers_of_orders_go_on_in_the_next_process(tmp_path: Path) -> None:
+    """A page that has seen a number waits for a higher one."""
+
+    def script(watcher: Watcher) -> None:
+        watcher.wait(lambda status: status.get("state") == "training")
+        for _ in range(3):
+            watcher.order(action="save")
+
+    watched(tmp_path / "r", script)
+    assert status_of(tmp_path / "r")["acknowledged"] == 4  # and the stop
+    tiny_run(tmp_path / "r")._write_status("training")
+    status = status_of(tmp_path / "r")
+    assert (status["acknowledged"], status["obeyed"]) == (4, 4)
+    assert not status.get("stopping")
+
+
+def test_a_run_that_is_told_to_stop_stays_so(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path / "r")
+    for number, action in enumerate(("stop", "save")):
+        run._noted(control.Order(1 + number, os.getpid(), action))
+        assert status_of(tmp_path / "r")["stopping"]
+
+
 def test_a_smaller_budget_than_was_used_ends_it(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("gan.control.LOOK_SECONDS", 0.01)
 
@@ -371,6 +422,40 @@ def test_an_evaluation_can_be_stopped_in_the_middle(tmp_path: Path, monkeypatch)
     assert math.isnan(run.trainer.evaluator.baseline), "it hadn't got that far"
     assert status_of(tmp_path / "r")["state"] == "stopped"
     assert tiny_run(tmp_path / "r").trainer.images_seen == run.trainer.images_seen > 0
+
+
+def test_a_save_in_an_evaluation_does_not_wait_for_its_end(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("gan.training.report.FIRST_EVALUATION", 0.0)
+    given: list[int] = []
+
+    def pulse() -> bool:
+        """Gives the order at the first look out of an evaluation, and stops at the next one."""
+        if not evaluating:
+            return False
+        if given:
+            return True
+        given.append(run.trainer.images_seen)
+        run.orders.orders.append(control.Order(1, os.getpid(), "save"))
+        return False
+
+    evaluating: list[bool] = []
+    run = Run(
+        tmp_path / "r",
+        dataclasses.replace(CONFIG, images=10**8),
+        CPU,
+        dataset=load_dataset("digits-tiny"),
+        asked_to_stop=pulse,
+    )
+    measure = run.trainer.measure
+
+    def begin(fresh: int = 0) -> Quality:
+        evaluating.append(True)
+        return measure(fresh)
+
+    monkeypatch.setattr(run.trainer, "measure", begin)
+    train(run)
+    assert status_of(tmp_path / "r")["obeyed"] == 1
+    assert moments.every(tmp_path / "r" / "moments")[-1:] == given
 
 
 def test_a_pause_is_no_training_time(monkeypatch) -> None:

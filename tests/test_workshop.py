@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from gan import control
 from gan.errors import LabError
-from gan.system import Process, end_process, process_alive
+from gan.system import Process, end_process, process_alive, this_process
 from gan.workshop import Limits, TrainRequest, Workshop, hub_owner
 from gan.workshop import queue as queueing
 from gan.workshop.limits import PUBLIC, limits_here, training_is_on
@@ -155,6 +156,27 @@ def test_orders_in_a_row_are_all_obeyed(shop: Workshop) -> None:
     shop.change(run_id, ME, target_quality=0.5)
     wait_for(shop, run_id, "paused")
     assert shop.snapshot(run_id).status["images"] == 10**8
+
+
+def test_no_order_takes_the_place_of_one_that_was_not_noted(tmp_path: Path) -> None:
+    process = this_process()
+    status = {"state": "paused", "pid": process.pid, "started": process.started}
+
+    def told() -> list[tuple[int, str | None]]:
+        return [(order.id, order.action) for order in control.read(tmp_path)]
+
+    queueing.write_json(tmp_path / "status.json", status)
+    assert [queueing.give_order(tmp_path, action=each) for each in ("save", "resume")] == [1, 2]
+    assert told() == [(1, "save"), (2, "resume")]
+    queueing.write_json(tmp_path / "status.json", status | {"acknowledged": 1})
+    queueing.give_order(tmp_path, images=64)
+    assert told() == [(2, "resume"), (3, None)]
+    queueing.write_json(tmp_path / "status.json", status | {"pid": os.getppid(), "started": 0.0})
+    assert queueing.give_order(tmp_path, action="stop") is None
+    later = {"state": "starting", "acknowledged": 7}  # the next process, under the same number
+    queueing.write_json(tmp_path / "status.json", status | later)
+    queueing.give_order(tmp_path, action="stop")
+    assert told() == [(8, "stop")]
 
 
 def test_save_now(shop: Workshop) -> None:

@@ -61,15 +61,18 @@ def path_of(folder: Path, images_seen: int) -> Path:
 
 def write(folder: Path, images_seen: int, state: dict[str, Any], best: int | None = None) -> Path:
     """Writes the state atomically, then removes all but the newest `KEEP` and the one that was
-    written at `best` images."""
+    written at `best` images; and those of a later time, which were passed over as damaged: counted
+    among the newest, they would take the places of the good ones."""
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
     tensors, rest = flatten(state)
     path = path_of(folder, images_seen)
     write_atomic(path, save(tensors, metadata={"state": json.dumps(rest)}))
-    for old in every(folder)[:-KEEP]:
-        if best is None or old != path_of(folder, best):
-            old.unlink(missing_ok=True)
+    there = every(folder)
+    until = there.index(path) + 1
+    for other in there[: max(0, until - KEEP)] + there[until:]:
+        if best is None or other != path_of(folder, best):
+            other.unlink(missing_ok=True)
     return path
 
 

@@ -189,7 +189,7 @@ class Trainer:
             clock.begin()
             self.group.order(STEP, self.config.images)
             clock.add(self.step(), self.logits)
-            finished = "budget" if self.images_seen >= self.config.images else None
+            finished = self._used_up()
             evaluates = self.evaluate and (finished is not None or clock.evaluation_due())
             draws = finished is not None or clock.samples_due()
             saves = finished is not None or clock.checkpoint_due()
@@ -207,7 +207,8 @@ class Trainer:
             if evaluates:
                 started = time.perf_counter()
                 seen = self._look()
-                finished = finished or self._good_enough(seen["quality"])
+                enough = self._good_enough(seen["quality"])
+                finished = self._used_up() or enough  # the budget may have changed meanwhile
                 clock.last_evaluation = time.perf_counter() - started
             if draws or finished:
                 seen |= {"samples": self.samples(), "raw_samples": self.samples(raw=True)}
@@ -215,6 +216,9 @@ class Trainer:
             if saves or finished or seen.get("is_best"):
                 seen["checkpoint"] = self.save()
             yield self._report(clock, finished=finished, **seen)
+
+    def _used_up(self) -> str | None:
+        return "budget" if self.images_seen >= self.config.images else None
 
     def follow(self) -> None:
         """What every process but the first does: the same steps, when it is told to."""

@@ -125,19 +125,13 @@ def last_words(stderr: str) -> str:
 
 
 def give_order(run: Path, **what: Any) -> int | None:
-    """Leaves an order for the process of a run; → its number, None where no process lives.
-
-    An order that wasn't noted yet is not lost: what it asked for goes along, unless this one asks
-    for something else.
-    """
+    """Leaves an order for the process of a run, behind those that it hasn't noted yet; → its
+    number, None where no process lives."""
     status = read_status(run)
     if state_of(status) not in ALIVE:
         return None
-    last = control.read(run)
-    number = max(last.id if last else 0, status.get("acknowledged") or 0) + 1
-    wanted = dict(what)
-    if last and last.pid == status["pid"] and last.id > (status.get("acknowledged") or 0):
-        for name in ("action", "images", "target_quality"):
-            wanted.setdefault(name, getattr(last, name))
-    control.give(run, control.Order(id=number, pid=status["pid"], **wanted))
+    given, noted = control.read(run), status.get("acknowledged") or 0
+    number = max([noted, *(order.id for order in given)]) + 1
+    open_ones = [order for order in given if order.pid == status["pid"] and order.id > noted]
+    control.give(run, *open_ones, control.Order(id=number, pid=status["pid"], **what))
     return number

@@ -63,6 +63,8 @@ def test_a_data_set_from_the_hub_is_looked_at_and_chosen(
     page.goto(f"{lab.app}/#train")
     page.locator("#train-data [value=hub]").check(force=True)
     assert page.locator("[data-train=start]").is_disabled()
+    assert page.locator("#train-command").is_hidden(), "it is the digits' command"
+    assert "Name a data set" in page.text_content("#train-estimate")
     page.fill("#train-hub-name", "https://huggingface.co/datasets/someone/insects")
     page.click("#train-hub-look")
     page.locator("#train-hub-found").wait_for()
@@ -74,6 +76,7 @@ def test_a_data_set_from_the_hub_is_looked_at_and_chosen(
     assert page.input_value("select[name=hub-classes]") == "kind"
     assert page.locator("[data-train=start]").is_enabled()
     commit = hub.repos["datasets/someone/insects"].commits[-1][0]
+    page.locator("#train-command").wait_for()
     page.wait_for_function(
         "(part) => document.querySelector('#train-command').textContent.includes(part)",
         arg=f"hub:someone/insects@{commit},config=default,split=train,column=photo,classes=kind",

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from gan.runs import RunDirectory
 from gan.system import Process, end_process
+from gan.training import checkpoint
 from gan.workshop import TrainRequest
 from gan.workshop.records import About, owner_hash
 
@@ -104,6 +106,15 @@ class TrainPage:
         )
         return int(self.page.locator("#train-canvas").get_attribute("data-seen"))
 
+    def show(self, seen: int) -> None:
+        """Moves the timeline to a picture."""
+        scrub = self.page.locator("#train-scrub")
+        scrub.press("Home")
+        for _ in range(int(scrub.get_attribute("max"))):
+            if scrub.get_attribute("aria-valuetext") == f"at {seen:,} images":
+                return
+            scrub.press("ArrowRight")
+
     def do(self, name: str) -> None:
         self.page.locator(f"[data-train={name}]").click()
 
@@ -149,6 +160,60 @@ def test_start_watch_stop_resume_finish_and_open_in_explore(train: TrainPage, ru
     chosen = page.locator("#lab-model option:checked").text_content()
     assert chosen == "digits-tiny · 8 px"
     assert "run=" not in page.evaluate("location.search")
+
+
+@pytest.mark.slow  # a training is a process of its own that has to load first
+def test_a_run_is_steered_all_the_way_and_forked_from_what_was_saved(
+    train: TrainPage, runs: Path
+) -> None:
+    page = train.page
+    run = train.start(images=1_000_000)
+    train.wait_samples()
+    train.do("pause")
+    train.wait_state("paused")
+    saved = status(runs, run)["images_seen"]
+    train.do("save")
+    page.wait_for_selector("[data-train=save]:enabled")  # not before it is written
+    assert checkpoint.every(runs / run / "checkpoints")[-1].stem == f"{saved:012d}"
+    page.wait_for_selector(f"#train-canvas[data-seen='{saved}']")
+    page.fill("#train-budget-images", "900000")
+    train.do("change")
+    page.wait_for_function(FACTS_SAY, arg=f"{saved:,} of 900,000 images")
+    train.do("resume")
+    train.wait_state("training")
+    train.do("stop")
+    train.wait_state("stopped")
+    stopped = status(runs, run)
+    assert (stopped["images"], stopped["images_seen"] >= saved) == (900_000, True)
+    train.do("resume")
+    train.wait_state("training")
+    train.do("save")  # heard though the numbers of its orders are those of another process
+    page.wait_for_selector("[data-train=save]:enabled")
+    kept = int(checkpoint.every(runs / run / "checkpoints")[-1].stem)
+    assert kept >= stopped["images_seen"]
+    train.show(kept)
+    train.do("fork")
+    page.locator("#train-loss").select_option("hinge")
+    train.do("start")
+    train.wait_state("queued")  # one trains at a time
+    forked = page.evaluate("new URLSearchParams(location.search).get('run')")
+    train.open(f"?run={run}")
+    train.do("stop")
+    train.wait_state("stopped")
+    train.open(f"?run={forked}")
+    train.wait_state("training")
+    page.wait_for_function(FACTS_SAY, arg=" images/s")
+    about = About.read(runs / forked)
+    assert about is not None
+    assert about.forked_from == {"run": run, "images_seen": kept}
+    config, _ = RunDirectory(runs / forked).read_config()
+    assert (config.loss, config.warm_start) == ("hinge", None)
+    assert status(runs, forked)["images_seen"] >= kept
+    train.do("stop")
+    train.wait_state("stopped")
+
+
+FACTS_SAY = "(text) => document.querySelector('#train-facts').textContent.includes(text)"
 
 
 @pytest.mark.slow  # a training is a process of its own that has to load first

@@ -9,6 +9,7 @@ import {
   frameIndex,
   initialState,
   isLive,
+  missingOf,
   penaltiesOf,
   reduce,
   requestOf,
@@ -88,6 +89,19 @@ test("a loss brings its own penalties until they are chosen", () => {
   const none = reduce(relativistic, form({ penalties: [] }));
   assert.equal(requestOf(none).penalties, "none");
   assert.deepEqual(penaltiesOf(reduce(none, form({ loss: "nonsaturating" }))), ["r1"]);
+});
+
+test("what is missing for a plan is named, and nothing is planned before it is there", () => {
+  const missing = (...patches) => missingOf(play(start(), ...patches.map(form)));
+  assert.equal(missing(), null);
+  assert.equal(missing({ data: "hub" }), "hub");
+  assert.equal(missing({ data: "own" }), "own");
+  const hub = { source: "hub:o/n", name: "o/n" };
+  assert.equal(missing({ data: "hub", hub: { ...hub, look: { missing: "column" } } }), "parts");
+  assert.equal(missing({ data: "hub", hub }), null);
+  assert.equal(missing({ data: "hub", hub }, { data: "own" }), "own");
+  const unnamed = play(start(), { type: "plan", plan: { command: "x" }, form: start().form });
+  assert.equal(reduce(unnamed, form({ data: "hub" })).plan, null, "the digits' command is gone");
 });
 
 test("own pictures can be asked for once they are there", () => {
@@ -209,15 +223,20 @@ test("buttons follow the state on disk, and only for the owner", () => {
     assert.deepEqual(offered(state, false), []);
 });
 
-test("a wish rests the buttons until the run has heard it", () => {
+test("a wish rests the buttons until the run has done it", () => {
   const state = reduce(watching(), { type: "asked", action: "stop" });
   assert.equal(state.pending.action, "stop");
   const still = reduce(state, snapshot({ restart: false, acknowledged: 3 }));
   assert.equal(still.pending.action, "stop", "heard, but it has not stopped");
   assert.equal(reduce(still, snapshot({ restart: false, state: "stopped" })).pending, null);
-  const saving = reduce(watching({ acknowledged: 3 }), { type: "asked", action: "save" });
-  assert.ok(reduce(saving, snapshot({ acknowledged: 3 })).pending);
-  assert.equal(reduce(saving, snapshot({ acknowledged: 4 })).pending, null);
+  const heard = { acknowledged: 3, obeyed: 3 };
+  const saving = reduce(watching(heard), { type: "asked", action: "save" });
+  assert.ok(reduce(saving, snapshot(heard)).pending);
+  assert.ok(reduce(saving, snapshot({ acknowledged: 4, obeyed: 3 })).pending, "not written yet");
+  assert.equal(reduce(saving, snapshot({ acknowledged: 4, obeyed: 4 })).pending, null);
+  const pausing = reduce(watching(heard), { type: "asked", action: "pause" });
+  const resumed = snapshot({ acknowledged: 5, obeyed: 5 });
+  assert.equal(reduce(pausing, resumed).pending, null, "paused, and resumed by another hand");
   assert.equal(reduce(state, { type: "refused" }).pending, null);
 });
 

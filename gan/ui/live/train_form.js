@@ -1,7 +1,7 @@
 // The form of a new training: what is chosen, what it will cost here, and the command that runs.
 
 import { createHubPicker } from "./train_hub.js";
-import { penaltiesOf, requestOf } from "./train_reducer.js";
+import { missingOf, penaltiesOf, requestOf } from "./train_reducer.js";
 
 const PLAN_DELAY = 300; // milliseconds after the last change
 const SIZES = [8, 16, 32, 64, 128, 256, 512, 1024];
@@ -24,8 +24,9 @@ export function createForm(lab) {
     const { language } = document.documentElement.dataset;
     if (language !== shownLanguage) build(language);
     if (!before || state.runs !== before.runs) offerStarts(state, language);
-    if (state.form !== shownForm) show(state);
-    if (!before || state.plan !== before.plan) showPlan(state);
+    const isNew = state.form !== shownForm;
+    if (isNew) show(state);
+    if (isNew || !before || state.plan !== before.plan) showPlan(state);
   }
 
   function show(state) {
@@ -70,11 +71,17 @@ export function createForm(lab) {
     plan();
   }
 
-  function showPlan({ plan: known }) {
+  function showPlan(state) {
+    const { plan: known } = state;
+    const missing = missingOf(state);
+    form.querySelector(".command-box").hidden = Boolean(missing);
+    form.querySelector(".rent-offer").hidden = Boolean(missing);
+    if (missing) forgetGoals();
     if (known?.command) set("#train-command", known.command);
     const text = $("#train-estimate");
-    text.classList.toggle("is-busy", !known?.estimate && !known?.error);
-    if (known?.error) text.textContent = words(known.error);
+    text.classList.toggle("is-busy", !missing && !known?.estimate && !known?.error);
+    if (missing) text.textContent = t(`train.fill_${missing}`);
+    else if (known?.error) text.textContent = words(known.error);
     else text.textContent = known?.estimate ? costs(known.estimate) : t("train.measuring");
   }
 
@@ -334,6 +341,11 @@ export function createForm(lab) {
       if (lab.state().form !== state.form) return;
       note.textContent = t("train.goal_images", { images: number(images) });
     }
+  }
+
+  /** What the goals would come to belongs to the data that was chosen before. */
+  function forgetGoals() {
+    for (const note of element.querySelectorAll(".goal-images")) note.textContent = "";
   }
 
   // --- small things --------------------------------------------------------------------------

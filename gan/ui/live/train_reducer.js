@@ -162,12 +162,21 @@ export function reduce(state, action) {
   return change(state, action);
 }
 
+/** What has to be filled in before anything can be asked for: "own" pictures, a data set on the
+ * "hub", or one of its "parts"; null where nothing is open. */
+export function missingOf({ form }) {
+  const { data, own, hub } = form;
+  if (data === "own") return own ? null : "own";
+  if (data !== "hub") return null;
+  if (!hub) return "hub";
+  return hub.look?.missing ? "parts" : null;
+}
+
 /** What the form asks for, as the server reads it; null while it is incomplete. */
 export function requestOf({ form, facts }) {
+  if (missingOf({ form })) return null;
   const { own, hub } = form;
-  const data = { own: own?.source, hub: hub?.look?.missing ? null : hub?.source };
-  const source = form.data in data ? data[form.data] : form.data;
-  if (!source) return null;
+  const { source } = { own, hub }[form.data] ?? { source: form.data };
   const goal = facts.goals.find(({ name }) => name === form.goal);
   const budget = form.images
     ? { images: form.images, minutes: null }
@@ -223,13 +232,15 @@ export function thinned(points) {
   return kept;
 }
 
-/** Has the run done what was asked? A save is done when it was heard: it takes a moment. */
+/** Has the run done what was asked? A process says which orders it has carried out; one that is
+ * gone carries out none. */
 function settles({ action, was, heard }, watch) {
   const isAlive = ["training", "paused"].includes(watch.state);
-  if (action === "save") return !isAlive || (watch.acknowledged ?? 0) > heard;
+  const isObeyed = (watch.obeyed ?? 0) > heard;
+  if (action === "save") return !isAlive || isObeyed;
   if (action === "stop") return !LIVE.includes(watch.state);
-  if (action === "pause") return watch.state !== "training";
-  if (action === "resume") return watch.state !== was;
+  if (action === "pause") return watch.state !== "training" || isObeyed;
+  if (action === "resume") return watch.state !== was || isObeyed;
   if (action === "publish") return Boolean(watch.publication);
   return true;
 }
