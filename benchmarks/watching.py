@@ -19,9 +19,11 @@ from urllib.parse import urlsplit
 
 from latency import BROWSER_FLAGS, CHROMIUM, PROJECT, free_port, served
 
-HIDE = """
-Object.defineProperty(document, "visibilityState", { get: () => "hidden" });
-document.dispatchEvent(new Event("visibilitychange"));
+SHOW = """
+seen => {
+  Object.defineProperty(document, "visibilityState", { get: () => seen, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}
 """
 
 
@@ -56,10 +58,11 @@ async def measure(options: argparse.Namespace) -> None:
             shown = await cost(process, pages, options.seconds)
             requests = sum(page.asked for page in pages)
             for page in pages:
-                await page.page.evaluate(HIDE)
+                await page.page.evaluate(SHOW, "hidden")
                 page.asked = 0
             hidden = await cost(process, pages, options.seconds)
             asked = sum(page.asked for page in pages)
+            await owner.evaluate(SHOW, "visible")  # a hidden page wouldn't see that it stopped
             await owner.locator("[data-train=stop]").click()
             await owner.wait_for_selector("#train-state[data-state=stopped]", timeout=60_000)
             await browser.close()

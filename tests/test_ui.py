@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import gradio as gr
@@ -13,7 +14,7 @@ import pytest
 
 from gan.locale import LANGUAGES, table
 from gan.ui import bundle, theme
-from gan.ui.build import build_app, launch_options
+from gan.ui.build import build_app, launch_options, serve
 from gan.ui.explore import space_name
 
 SCRIPTS = ["explore.js", "train.js", "shell.js"]
@@ -187,6 +188,22 @@ def test_options_that_keep_the_page_quick_and_private() -> None:
     assert options["run_history"] is False, "it copies every answer into the browser's storage"
     assert options["enable_monitoring"] is False
     assert options["footer_links"] == []
+
+
+def test_a_server_at_rest_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradio alone would look into its queue a thousand times a second."""
+    demo, looks = build_app(FIRST), []
+    queue = type(demo._queue)
+    count = queue.__len__
+    monkeypatch.setattr(queue, "__len__", lambda each: looks.append(1) or count(each))
+    serve(demo, block=False, quiet=True, ssr_mode=False)
+    try:
+        time.sleep(1)
+        looks.clear()
+        time.sleep(1)
+        assert 1 <= len(looks) <= 100
+    finally:
+        demo.close(verbose=False)
 
 
 @pytest.mark.slow

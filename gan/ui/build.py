@@ -34,10 +34,16 @@ def build_app(first: dict[str, Any]) -> gr.Blocks:
     return demo
 
 
+# Gradio looks into its queue of calls a thousand times a second, also when nobody is there: four
+# processor seconds a minute. Only the public API's calls come by it; they wait this long at most.
+QUEUE_SECONDS = 0.02
+
+
 def serve(demo: gr.Blocks, *, block: bool = True, **options: Any) -> str:
     """Launches the app with our look and our fast line; → its address. `options` are launch()'s."""
     _, address, _ = demo.launch(prevent_thread_lock=True, **launch_options(), **options)
     live_socket.without_compression(demo.server)
+    demo._queue.sleep_when_free = QUEUE_SECONDS
     if block:
         demo.block_thread()
     return address
