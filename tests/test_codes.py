@@ -160,6 +160,7 @@ def test_truncation_is_learned_in_the_second_half_of_a_head_start(pictures):
     config = dataclasses.replace(CONFIG, images=1000, head_start=0.5)
     assert [config.truncates(seen) for seen in (0, 249, 250, 999)] == [False, False, True, True]
     assert dataclasses.replace(config, head_start=0.0).truncates(0)
+    assert dataclasses.replace(config, warm_start="model").truncates(0)
     assert not dataclasses.replace(config, least_psi=1.0).truncates(999)
 
 

@@ -61,8 +61,8 @@ class TrainConfig:
     classes: bool = True  # False: what is known of the pictures is not told to the networks
     # Where attributes say all that a picture shows, as the avatars' do (see `codes_of`):
     reconstruction: float = 30.0  # its weight (`gan.training.losses.reconstruction`)
-    # Every second picture is drawn truncated, by this much at most: from the middle of a head
-    # start on, for first it must know what to draw.
+    # Every second picture is drawn truncated, by this much at most. Without a warm start only from
+    # the middle of a head start on, for first it must know what to draw.
     least_psi: float = 0.5
     # The part of the budget in which the generator learns from that alone, at a rate that falls
     # from HEAD_START_RATE times the rate to the rate itself: a picture costs a third there.
@@ -104,8 +104,8 @@ class TrainConfig:
 
     def truncates(self, images_seen: int) -> bool:
         """Whether some pictures are drawn truncated."""
-        head_start = (self.head_start or 0.0) * self.images
-        return self.least_psi < 1 and images_seen >= 0.5 * head_start
+        head_start = 0.0 if self.warm_start else (self.head_start or 0.0)
+        return self.least_psi < 1 and images_seen >= 0.5 * head_start * self.images
 
     def learning_rate_at(self, images_seen: int) -> float:
         """Constant, then a cosine from `decay_from` of the budget down to the final rate. In a
