@@ -36,7 +36,7 @@ def build_app(first: dict[str, Any]) -> gr.Blocks:
 
 # Gradio looks into its queue of calls a thousand times a second, also when nobody is there: four
 # processor seconds a minute. Only the public API's calls come by it; they wait this long at most.
-QUEUE_SECONDS = 0.02
+QUEUE_SECONDS = 0.05  # what Gradio itself takes on Windows
 
 
 def serve(demo: gr.Blocks, *, block: bool = True, **options: Any) -> str:
