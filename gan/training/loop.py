@@ -356,8 +356,8 @@ class Trainer:
         loss = self.loss.generator(fake_logits, real_logits)
         numbers = {"loss_g": loss.detach()}
         if about.codes is not None and self.config.reconstruction:
-            again = self._reconstruction(fake, picks, resolution, numbers)
-            loss = loss + self.config.reconstruction * again
+            again, seen = self._reconstruction(fake, picks, resolution)
+            loss, numbers = loss + again, numbers | seen
         numbers = self._descend(0, loss, numbers, "grad_norm_g")
         self.D.requires_grad_(True)
         return numbers
@@ -366,20 +366,18 @@ class Trainer:
         """The generator learns from the pictures that its latents belong to, unopposed."""
         picks = self._next_pictures()
         fake = self._draw(len(picks), self.conditions.of(picks), resolution)
-        numbers: dict[str, Tensor] = {}
-        again = self._reconstruction(fake, picks, resolution, numbers)
+        loss, seen = self._reconstruction(fake, picks, resolution)
         self.images_seen += self.config.batch
-        loss = self.config.reconstruction * again
-        return self._descend(0, loss, {"loss_g": loss.detach(), **numbers}, "grad_norm_g")
+        return self._descend(0, loss, {"loss_g": loss.detach()} | seen, "grad_norm_g")
 
     def _reconstruction(
-        self, fake: Tensor, picks: np.ndarray, resolution: int, numbers: dict[str, Tensor]
-    ) -> Tensor:
-        """How far the pictures are from those that they should be; `numbers` gets the mean
-        absolute difference, which people can read."""
+        self, fake: Tensor, picks: np.ndarray, resolution: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """How far the pictures are from those that they should be, weighted; and the mean absolute
+        difference, which people can read."""
         real = self._real(picks, resolution)
-        numbers["reconstruction"] = (fake - real).abs().mean().detach()
-        return reconstruction(fake, real)
+        seen = {"reconstruction": (fake - real).abs().mean().detach()}
+        return self.config.reconstruction * reconstruction(fake, real), seen
 
     @torch.no_grad()
     def _update_average(self) -> None:

@@ -6,7 +6,7 @@ have: the best answer to "a quarter of them wear a beard" is the median, none. S
 the mean, a faint beard, and what is faint can grow. And a brow is a few pixels: so, as in GLO
 (Bojanowski 2018), the squares are taken on a Laplacian pyramid, whose fine bands weigh more. In
 5,000 pictures that took the eyes' share of what was still wrong from 50 % to 33 %, against 46 %
-by absolute differences; in both, half of the brows' and mouths' error takes far longer.
+by absolute differences; with both, brows and mouths took far longer.
 """
 
 from __future__ import annotations
