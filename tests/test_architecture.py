@@ -17,7 +17,10 @@ PROJECT = Path(__file__).parents[1]
 # the name of a type, for the type checker alone, may come from anywhere.
 LAYERS = [
     {"locale"},
-    {"recipe", "latents", "lockstep", "images", "curves", "device", "system", "host", "errors"},
+    {
+        *("recipe", "latents", "lockstep", "images", "curves", "device", "system", "host"),
+        *("errors", "hub_ids"),
+    },
     {"generators", "features"},
     {"directions", "training", "loading"},
     {

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan.errors import LabError
+from gan.hub_ids import COMMIT, REPO
 from gan.loading.catalogue import catalogued
 from gan.loading.hub_transfer import Progress, check_size, refuse_page, transfer
 from gan.loading.policy import Policy
@@ -36,17 +37,15 @@ SECONDS = 10.0  # for an answer
 COMMITS_SEARCHED = 30  # back in time, for the one that holds a recipe's weights
 _MOST_COMPANION = 2**20  # config.json
 
-_REPO = r"[A-Za-z0-9][\w.-]{0,95}/[\w][\w.-]{0,95}"
 _NAME = re.compile(
-    rf"(?:hf://)?(?P<repo>{_REPO})(?:@(?P<revision>[\w][\w./-]{{0,99}}))?(?::(?P<file>[^:]{{1,250}}))?",
+    rf"(?:hf://)?(?P<repo>{REPO})(?:@(?P<revision>[\w][\w./-]{{0,99}}))?(?::(?P<file>[^:]{{1,250}}))?",
     re.ASCII,
 )
 _LINK = re.compile(
-    rf"{re.escape(HOME)}/(?P<repo>{_REPO})"
+    rf"{re.escape(HOME)}/(?P<repo>{REPO})"
     r"(?:/(?:resolve|blob|tree|raw)/(?P<revision>[\w][\w.-]{0,99})(?:/(?P<file>[^?#]{1,250}))?)?/?(?:[?#].*)?",
     re.ASCII,
 )
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _TOKEN = re.compile(r"[!-~]{1,4000}")  # printable ASCII: what a header may hold
 _WEIGHTS = (".safetensors", ".pkl", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 # A repository holds more than its generator; these words tell, in a file's name.
@@ -305,7 +304,7 @@ def _ask(api: HfApi, asked: HubName) -> HubFile:
     siblings = {each.rfilename: each for each in info.siblings or []}
     name = _pick(asked, list(siblings))
     listed = siblings[name]
-    if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha):
+    if not isinstance(info.sha, str) or not COMMIT.fullmatch(info.sha):
         raise LabError("hub_strange_answer", repo=asked.repo)
     return HubFile(
         repo=asked.repo,
@@ -389,11 +388,11 @@ def _in_cache(repo: str, commit: str, file: str, cache: Path | None = None) -> P
 def _from_cache(asked: HubName) -> HubFile:
     """What is here of a repository that can't be asked."""
     commit = asked.revision or "main"
-    if not _COMMIT.fullmatch(commit):
+    if not COMMIT.fullmatch(commit):
         ref = _folder(asked.repo) / "refs" / commit
         commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else ""
     snapshot = _folder(asked.repo) / "snapshots" / commit
-    if not _COMMIT.fullmatch(commit) or not snapshot.is_dir():
+    if not COMMIT.fullmatch(commit) or not snapshot.is_dir():
         raise LabError("hub_unreachable", name=str(asked))
     files = [
         path.relative_to(snapshot).as_posix()

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from gan.errors import LabError
+from gan.hub_ids import COMMIT, REPO
 
 PREFIX = "hub:"
 # What reads it: version 5 runs no scripts, and opens nothing that isn't on the Hub.
@@ -24,17 +25,15 @@ PARTS = ("config", "split", "column", "classes")  # in the order in which they a
 NO_CLASSES = "none"
 DEFAULT_MOST, LEAST, MOST = 10_000, 2, 1_000_000  # rows that are read, from the first one on
 
-_REPO = r"[A-Za-z0-9][\w.-]{0,95}/[\w][\w.-]{0,95}"
 _NAME = re.compile(
-    rf"(?:{PREFIX})?(?P<repo>{_REPO})(?:@(?P<revision>[\w][\w./-]{{0,99}}))?(?:,(?P<parts>.+))?",
+    rf"(?:{PREFIX})?(?P<repo>{REPO})(?:@(?P<revision>[\w][\w./-]{{0,99}}))?(?:,(?P<parts>.+))?",
     re.ASCII,
 )
 _LINK = re.compile(
-    rf"https://(?:huggingface\.co|hf\.co)/datasets/(?P<repo>{_REPO})"
+    rf"https://(?:huggingface\.co|hf\.co)/datasets/(?P<repo>{REPO})"
     r"(?:/(?:tree|blob|resolve)/(?P<revision>[\w][\w.-]{0,99}))?(?:[/?#].*)?",
     re.ASCII,
 )
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,12 @@ class HubData:
     def is_complete(self) -> bool:
         """Whether it names the same pictures for ever."""
         chosen = all(getattr(self, field.name) is not None for field in fields(self))
-        return chosen and bool(_COMMIT.fullmatch(self.revision or ""))
+        return chosen and bool(COMMIT.fullmatch(self.revision or ""))
 
     def covers(self, other: HubData) -> bool:
         """Whether `other` is one of those that this name may mean: a branch may mean any commit."""
         return all(
-            mine in (None, its) or (name == "revision" and not _COMMIT.fullmatch(mine))
+            mine in (None, its) or (name == "revision" and not COMMIT.fullmatch(mine))
             for name in (field.name for field in fields(self))
             for mine, its in [(getattr(self, name), getattr(other, name))]
         )

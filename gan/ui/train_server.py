@@ -278,7 +278,8 @@ def shown(snapshot: Snapshot, since: int | None, mine: bool) -> Json:
 
 TOLD = (
     *("images_seen", "images", "seconds", "seconds_left", "images_per_second", "resolution"),
-    *("target_quality", "finished", "acknowledged", "obeyed", "fetched", "to_fetch", "job"),
+    *("target_quality", "finished", "started", "acknowledged", "obeyed"),
+    *("fetched", "to_fetch", "job"),
 )
 
 

@@ -240,10 +240,11 @@ test("a wish rests the buttons until the run has done it", () => {
   assert.equal(reduce(state, { type: "refused" }).pending, null);
 });
 
-test("resuming a dead run waits until it is anything else", () => {
-  const dead = watching({ state: "dead" });
+test("resuming a dead run waits until it is anything else, or has died again", () => {
+  const dead = watching({ state: "dead", started: 7.5 });
   const asked = reduce(dead, { type: "asked", action: "resume" });
-  assert.ok(reduce(asked, snapshot({ state: "dead" })).pending);
+  assert.ok(reduce(asked, snapshot({ state: "dead", started: 7.5 })).pending);
+  assert.equal(reduce(asked, snapshot({ state: "dead", started: 9.5 })).pending, null);
   assert.equal(reduce(asked, snapshot({ state: "queued" })).pending, null);
 });
 

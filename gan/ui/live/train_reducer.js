@@ -103,8 +103,8 @@ const ACTIONS = {
 
   /** {action}: a wish that is sent; the buttons rest until the run has done it. */
   asked(state, { action }) {
-    const { state: was, acknowledged } = state.watch ?? {};
-    return { ...state, pending: { action, was, heard: acknowledged ?? 0 } };
+    const { state: was, acknowledged, started } = state.watch ?? {};
+    return { ...state, pending: { action, was, started, heard: acknowledged ?? 0 } };
   },
 
   /** The wish was refused. */
@@ -233,14 +233,14 @@ export function thinned(points) {
 }
 
 /** Has the run done what was asked? A process says which orders it has carried out; one that is
- * gone carries out none. */
-function settles({ action, was, heard }, watch) {
+ * gone carries out none. Whoever resumes is another process, even if it dies before it is seen. */
+function settles({ action, was, started, heard }, watch) {
   const isAlive = ["training", "paused"].includes(watch.state);
   const isObeyed = (watch.obeyed ?? 0) > heard;
   if (action === "save") return !isAlive || isObeyed;
   if (action === "stop") return !LIVE.includes(watch.state);
   if (action === "pause") return watch.state !== "training" || isObeyed;
-  if (action === "resume") return watch.state !== was || isObeyed;
+  if (action === "resume") return watch.state !== was || watch.started !== started || isObeyed;
   if (action === "publish") return Boolean(watch.publication);
   return true;
 }
