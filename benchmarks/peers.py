@@ -4,14 +4,17 @@
                                [--who ours dcgan stylegan2 narrow] [--curve peers.svg]
 
 Each learns in turn from the same pictures on the same threads, for the same minutes of steps;
-looking at it stops its clock. The same evaluator judges all at the same moments: KID of the same
-features, as many samples, at the data's own resolution. The question: after which part of the time
-was ours as good as the better peer at the end?
+looking at it stops its clock. With one thread that is the processor's own clock, so that other
+programs on the machine count little, and contenders may learn in processes of their own (`--who`).
+The same evaluator judges all at the same moments: KID of the same features, as many samples, at
+the data's own resolution. The question: after which part of the time was ours as good as the
+better peer at the end?
 
 - ours: `TrainConfig(data, minutes)`, as the page starts it: growing, in the faster number format
   (the peers' is float32), with its warm-up on the clock. Its schedules run over the minutes that it
-  is given: `--ours-minutes 7` asks for the same in a shorter training. On the avatars it is told
-  their attributes, from which it has its head start; no peer is.
+  is given: `--ours-minutes 7` asks for the same in a shorter training, `--preset quick` for
+  what the page's goal of a minute starts. On the avatars it is told their attributes, from which
+  it has its head start; no peer is.
 - dcgan: the network and recipe of PyTorch's DCGAN tutorial (`peer_dcgan.py`).
 - stylegan2: a plain StyleGAN2 with R1 at its published defaults (`peer_stylegan2.py`); narrow: the
   same recipe with networks as small as ours, the harder peer on a CPU.
@@ -23,9 +26,9 @@ import itertools
 import math
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -97,10 +100,11 @@ class Pictures:
 class Ours:
     """Our training, step by step."""
 
-    def __init__(self, dataset: Dataset, place: device.Device, minutes: float):
+    def __init__(self, dataset: Dataset, place: device.Device, minutes: float, preset: str | None):
         # Nothing is evaluated here, so the whole time is for steps.
         config = TrainConfig(dataset.name, minutes=minutes, evaluation_share=0.0)
-        self.trainer = Trainer(config, dataset=dataset, device=place, evaluate=False)
+        options: dict[str, Any] = {"device": place, "preset": preset, "evaluate": False}
+        self.trainer = Trainer(config, dataset=dataset, **options)
 
     @property
     def images_seen(self) -> int:
@@ -129,11 +133,12 @@ def main() -> None:
     )
     print(f"real against real {evaluator.floor:.4f}")
     print(f"{'':10} {'minutes':>8} {'images':>8} {'KID':>9}")
-    found = {}
+    found, every = {}, options.minutes / options.looks
+    clock = time.process_time if place.threads == 1 else time.perf_counter
     for name in options.who:
         minutes = (options.ours_minutes or options.minutes) if name == "ours" else options.minutes
-        contender = contender_called(name, dataset, place, minutes)
-        found[name] = trained(name, contender, evaluator, minutes, options.minutes / options.looks)
+        contender = contender_called(name, dataset, place, minutes, options.preset)
+        found[name] = trained(name, contender, evaluator, minutes, every, clock)
     print(f"\n{table(found, options.minutes, options.looks)}\n\n{verdict(found, options.minutes)}")
     if options.curve:
         write_atomic(options.curve, chart(found, dataset, evaluator.extractor.name).encode())
@@ -146,6 +151,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", default="digits")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--ours-minutes", type=float, help="another budget for ours")
+    parser.add_argument("--preset", help="of ours")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--who", nargs="+", choices=NAMES, default=[*NAMES])
     parser.add_argument("--looks", type=int, default=12, help="over --minutes")
@@ -155,10 +161,10 @@ def parse() -> argparse.Namespace:
 
 
 def contender_called(
-    name: str, dataset: Dataset, place: device.Device, minutes: float
+    name: str, dataset: Dataset, place: device.Device, minutes: float, preset: str | None
 ) -> Contender:
     if name == "ours":
-        return Ours(dataset, place, minutes)
+        return Ours(dataset, place, minutes, preset)
     if name == "dcgan":
         return TutorialDCGAN(Pictures(dataset))
     sizes = narrow if name == "narrow" else published
@@ -166,15 +172,20 @@ def contender_called(
 
 
 def trained(
-    name: str, contender: Contender, evaluator: Evaluator, minutes: float, every: float
+    name: str,
+    contender: Contender,
+    evaluator: Evaluator,
+    minutes: float,
+    every: float,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[Look]:
     """Trains for so many minutes; looks when each `every` minutes are over, and at the end."""
     looks: list[Look] = []
     trained_for = 0.0
     while trained_for < minutes:
-        started = time.perf_counter()
+        started = clock()
         contender.step()
-        before, trained_for = trained_for, trained_for + (time.perf_counter() - started) / 60
+        before, trained_for = trained_for, trained_for + (clock() - started) / 60
         if trained_for // every > before // every or trained_for >= minutes:
             kid = min(evaluator.evaluate(each).kid for each in contender.generators())
             looks.append(Look(trained_for, kid, contender.images_seen))

@@ -160,14 +160,14 @@ def to_first_step(path: Path, options: argparse.Namespace, place: device.Device)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE)
-    return reported - after_first_step(began, new[0])
+    return reported - after_first_step(began, new[0], run.read_config()[0].batch)
 
 
-def after_first_step(began: int, first: dict[str, Any]) -> float:
+def after_first_step(began: int, first: dict[str, Any], batch: int) -> float:
     """The seconds from the end of the first step to the first report, of a process that began
     when so many images were seen."""
     images = first["images_seen"] - began
-    return (images - TrainConfig.batch) / first["images_per_second"]
+    return (images - batch) / first["images_per_second"]
 
 
 def seconds_to_save(path: Path, times: int) -> list[float]:

@@ -102,11 +102,11 @@ def _add_training(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--minutes", type=float, help=say("cli.train.minutes"))
     flags.add_argument("--images", type=int, default=0, help=say("cli.train.images"))
     flags.add_argument("--target-quality", type=float, help=say("cli.train.target"))
-    flags.add_argument("--loss", default="nonsaturating", help=say("cli.train.loss"))
+    flags.add_argument("--loss", default="relativistic", help=say("cli.train.loss"))
     flags.add_argument("--penalties", help=say("cli.train.penalties"))
     flags.add_argument("--lesson", help=say("cli.train.lesson"))
     flags.add_argument("--warm-start", metavar="MODEL", help=say("cli.train.warm"))
-    flags.add_argument("--batch", type=int, default=32, help=say("cli.train.batch"))
+    flags.add_argument("--batch", type=int, help=say("cli.train.batch"))
     flags.add_argument("--seed", type=int, default=0, help=say("cli.train.seed"))
     flags.add_argument("--device", default="auto", help=say("cli.device"))
     flags.add_argument("--dtype", default="auto", help=say("cli.train.dtype"))
@@ -305,7 +305,7 @@ def train_config(options: argparse.Namespace) -> TrainConfig:
         minutes=options.minutes,
         target_quality=options.target_quality,
         seed=options.seed,
-        batch=options.batch,
+        batch=0 if options.batch is None else options.batch,
         loss=options.loss,
         penalties=penalties,
         warm_start=_warm_start(options.warm_start),

@@ -517,8 +517,10 @@ def check_same(
     assert network is not None, "a stored configuration is complete"
     pairs = {
         name: (getattr(stored, name), getattr(asked, name))
-        for name in ("data", "loss", "seed", "batch", "warm_start", "lesson")
+        for name in ("data", "loss", "seed", "warm_start", "lesson")
     }
+    if asked.batch:
+        pairs["batch"] = stored.batch, asked.batch
     pairs["resolution"] = network.resolution, dataset.resolution
     if asked.penalties is not None:
         pairs["penalties"] = stored.penalties, asked.penalties

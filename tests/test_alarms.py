@@ -292,7 +292,8 @@ def test_nan_goes_back_to_the_last_good_checkpoint_at_half_the_rate(digits, tmp_
     assert alarm.signals == {"broke_at": 96, "restored": 64, "rate": 0.5}
     after = list(reports)
     assert training.optimizers[0].param_groups[0]["lr"] < rate
-    assert after[0].learning_rate == config.learning_rate_at(after[0].images_seen) / 2
+    usual = training.config.learning_rate_at(after[0].images_seen)
+    assert after[0].learning_rate == usual / 2
     assert after[-1].finished == "budget"
     assert all(math.isfinite(value) for value in after[-1].losses.values())
     # A process that is killed now knows of it too.

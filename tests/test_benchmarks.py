@@ -97,7 +97,7 @@ def test_efficiency_is_one_when_two_do_twice_as_much() -> None:
 
 def test_the_first_step_is_found_in_the_first_report() -> None:
     report = {"images_seen": 1160, "images_per_second": 80.0}
-    assert runs.after_first_step(1000, report) == pytest.approx(4 * 32 / 80)  # of five steps
+    assert runs.after_first_step(1000, report, 32) == pytest.approx(4 * 32 / 80)  # of five steps
 
 
 def test_evaluations_are_timed_where_they_happen(tmp_path: Path) -> None:

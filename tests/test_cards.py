@@ -353,7 +353,11 @@ def test_settings_without_a_flag_are_told(digits, facts: Facts) -> None:
     augment = AugmentConfig(("color",), 0.1, 0.7)
     config = TrainConfig(data="digits", images=1, learning_rate=1e-3, augment=augment)
     config = complete(config, digits)
-    assert other_settings(config, digits) == {"learning_rate": 1e-3, "augment": augment}
+    assert other_settings(config, digits) == {
+        "learning_rate": 1e-3,
+        "final_learning_rate": 1e-4,
+        "augment": augment,
+    }
     by_hand = dataclasses.replace(config, grow=((8, 0.5), (16, 1.0)))
     assert other_settings(by_hand, digits)["grow"] == ((8, 0.5), (16, 1.0))
     assert facts.config.generator is not None

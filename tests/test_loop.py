@@ -18,7 +18,7 @@ from gan.training import checkpoint
 from gan.training.budget import images_for_minutes, seconds_left
 from gan.training.config import PRESETS, TrainConfig, default_preset, stages
 from gan.training.data import load_dataset
-from gan.training.loop import Trainer, train
+from gan.training.loop import Trainer, complete, train
 from gan.training.losses import LOSSES
 
 CPU = Device("cpu", "float32", 1)
@@ -256,6 +256,45 @@ def test_schedules():
     warm = dataclasses.replace(config, warm_start="somewhere")
     for seen in (0, 1000):
         assert warm.ema_beta_at(seen) ** (50 / config.batch) == pytest.approx(0.5)
+
+
+def test_the_preset_says_the_batch_and_the_rate_unless_they_are_said(digits):
+    plain = TrainConfig(data="digits-tiny", images=64)
+    quick = complete(plain, digits, "quick")
+    assert (quick.batch, quick.learning_rate, quick.final_learning_rate) == (8, 4e-3, 4e-4)
+    assert complete(plain, digits, "small").batch == 32
+    own = dataclasses.replace(plain, batch=6, learning_rate=1e-3)
+    said = complete(own, digits, "quick")
+    assert (said.batch, said.learning_rate, said.final_learning_rate) == (6, 1e-3, 1e-4)
+
+
+def test_a_penalty_weighs_four_times_as_much_on_four_times_as_many_pixels():
+    weights = [CONFIG.gamma_at(size) for size in (16, 32, 64)]
+    assert weights == [pytest.approx(0.1 * factor) for factor in (1, 4, 16)]
+
+
+def test_the_discriminator_learns_to_recognise_the_classes(digits):
+    """Asked for nothing else it reads real pictures soon; without it, hardly by chance."""
+    right = {}
+    for recognition in (0.0, 1.0):
+        config = dataclasses.replace(CONFIG, images=10**6, batch=32, recognition=recognition)
+        training = trainer(digits, dataclasses.replace(config, learning_rate=5e-3))
+        for _ in range(60):
+            training.step()
+        picks = training.trained_on[:200]
+        about = training.conditions.of(picks)
+        with torch.no_grad():
+            _, fits = training.D.judge(training._real(picks, 8), about.told)
+        assert fits is not None
+        labels = torch.from_numpy(digits.labels[picks])
+        right[recognition] = float((fits.argmax(dim=1) == labels).float().mean())
+    assert right[1.0] > right[0.0] + 0.2, right
+
+
+def test_an_older_training_goes_on_without_recognition():
+    stored = CONFIG.to_json()
+    del stored["recognition"]
+    assert TrainConfig.from_json(stored).recognition == 0.0
 
 
 @pytest.mark.parametrize("resolution", [8, 16, 32, 64, 256])

@@ -13,6 +13,7 @@ from gan.training.losses import (
     Loss,
     gradient_norm_squared,
     input_gradient,
+    misread,
     r1,
     r2,
     wgan_gradient_penalty,
@@ -75,6 +76,19 @@ def test_the_table_holds_the_six_losses_with_their_needs() -> None:
         "wgan_gp": 10.0
     }
     assert LOSSES["relativistic"].penalties == ("r1", "r2")
+
+
+# ── Recognising the class ────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_misread_costs_the_printed_equation_and_right_reading_nothing() -> None:
+    fits = logits(8, 12).reshape(4, 3).requires_grad_()
+    classes = torch.eye(3, dtype=torch.float64)[[0, 2, 1, 2]]
+    printed = -torch.log((torch.exp(fits) * classes).sum(1) / torch.exp(fits).sum(1)).mean()
+    torch.testing.assert_close(misread(fits, classes), printed, rtol=0, atol=1e-8)
+    (mine,) = torch.autograd.grad(misread(fits, classes), fits)
+    torch.testing.assert_close(mine, (fits.softmax(1) - classes) / 4, rtol=0, atol=1e-8)
+    assert misread(100 * classes, classes) < 1e-8
 
 
 # ── Values and gradients ─────────────────────────────────────────────────────────────────────

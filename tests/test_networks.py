@@ -53,6 +53,20 @@ def test_classes_matter():
     )
 
 
+def test_says_how_well_each_picture_fits_each_class():
+    torch.manual_seed(0)
+    conditional = Discriminator(dataclasses.replace(CONFIG, c_dim=3))
+    pictures, c = torch.randn(4, 3, 32, 32), torch.eye(3)
+    logits, fits = conditional.judge(pictures, c[[0, 0, 0, 0]])
+    others, same_fits = conditional.judge(pictures, c[[1, 1, 1, 1]])
+    assert fits is not None
+    assert same_fits is not None
+    assert fits.shape == (4, 3)
+    assert torch.equal(fits, same_fits), "what was asked for doesn't change what is seen"
+    assert torch.allclose(others - logits, fits[:, 1] - fits[:, 0], atol=1e-5)
+    assert Discriminator(CONFIG).judge(pictures)[1] is None
+
+
 @pytest.mark.parametrize(("classes", "ones"), [(2, 1), (200, 1), (200, 20)])
 def test_what_was_asked_for_counts_as_much_however_much_can_be_asked(classes, ones):
     torch.manual_seed(0)

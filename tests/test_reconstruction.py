@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gan.training.reconstruction import reconstruction
+from gan.training.reconstruction import attention, reconstruction
 
 
 def pictures(resolution: int = 32) -> torch.Tensor:
@@ -42,6 +42,18 @@ def test_what_few_pictures_have_pulls_on_an_answer_for_all():
     absolute = torch.stack([(real - a).abs().mean() for a in answers])
     assert answers[absolute.argmin()] == 0
     assert 0.05 < answers[losses.argmin()] < 0.5
+
+
+def test_what_is_still_wrong_gets_the_attention():
+    difference = torch.full((2, 3, 16, 16), 0.01)
+    difference[0, :, 4:7, 4:7] = 0.5
+    weight = attention(difference.requires_grad_())
+    assert weight.shape == (2, 1, 16, 16)
+    assert not weight.requires_grad
+    assert weight.mean().item() == pytest.approx(1)
+    assert weight[0, 0, 5, 5] > 5 * weight[0, 0, 12, 12]
+    assert torch.equal(weight[0, 0, 12:, 12:], weight[1, 0, 12:, 12:])
+    assert torch.equal(attention(torch.zeros(1, 3, 8, 8)), torch.ones(1, 1, 8, 8))
 
 
 def test_its_gradient_leads_to_the_picture():

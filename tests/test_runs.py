@@ -545,7 +545,7 @@ def test_a_model_is_called_as_people_call_the_run(tmp_path: Path) -> None:
         ("seed", 1),
         ("batch", 16),
         ("warm_start", "elsewhere"),
-        ("penalties", ("r1", "r2")),
+        ("penalties", ("r1",)),
     ],
 )
 def test_another_training_is_refused_and_named(finished: Path, name: str, value: Any) -> None:

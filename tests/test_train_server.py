@@ -88,7 +88,7 @@ def test_the_facts_are_plain_and_offer_what_there_is() -> None:
         "r1",
         "r2",
     ]
-    assert facts["goals"][0] == {"name": "demo", "minutes": 1, "preset": None}
+    assert facts["goals"][0] == {"name": "demo", "minutes": 1, "preset": "quick"}
 
 
 def test_goals_keep_the_hosts_limit(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:

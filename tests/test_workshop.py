@@ -390,7 +390,7 @@ def kept_run(shop: Workshop) -> str:
     run_id = shop.start(SHORT, ME)
     wait_for(shop, run_id, "finished")
     run = shop.path(run_id)
-    training = {"loss": "nonsaturating", "penalties": ["r1"], "images": 320, "minutes": None}
+    training = {"loss": "relativistic", "penalties": ["r1", "r2"], "images": 320, "minutes": None}
     stored = {"training": training | {"batch": 32, "warm_start": None}, "device": {}}
     (run / "config.json").write_text(json.dumps(stored))
     files = [run / "checkpoints" / f"{64:012d}.safetensors", run / "samples" / f"{32:09d}.png"]
@@ -417,7 +417,7 @@ def test_a_fork_from_a_checkpoint_goes_on_with_one_thing_changed(shop: Workshop)
     assert snapshot.metrics[1]["images_seen"] == 64
     assert snapshot.forked_from == {"run": run_id, "images_seen": 64}
     assert "--loss hinge" in snapshot.command
-    assert shop.clone(run_id, ME).loss == "nonsaturating", "the old run is as it was"
+    assert shop.clone(run_id, ME).loss == "relativistic", "the old run is as it was"
 
 
 def test_a_fork_from_a_moment_is_a_warm_start_of_its_own(shop: Workshop) -> None:
@@ -593,7 +593,7 @@ def test_a_public_host_takes_what_its_owner_uploaded(tmp_path: Path) -> None:
     "given",
     [
         *(None, [], "digits", {"data": 7}, {"images": "many"}, {"images": True}, {"size": 3}),
-        *({"minutes": float("nan")}, {"name": "x" * 5000}, {"batch": None}),
+        *({"minutes": float("nan")}, {"name": "x" * 5000}, {"batch": "8"}),
     ],
 )
 def test_a_request_from_outside_is_checked(given: Any) -> None:

@@ -37,7 +37,7 @@ from gan.training.config import (
 )
 from gan.training.data import Batches, Dataset, load_dataset, split
 from gan.training.evaluation import Evaluator, Quality, QualityStop
-from gan.training.losses import LOSSES, r1, wgan_gradient_penalty
+from gan.training.losses import LOSSES, misread, r1, wgan_gradient_penalty
 from gan.training.neighbours import Neighbours, NeighbourSearch
 from gan.training.networks import (
     Discriminator,
@@ -63,6 +63,7 @@ def train(config: TrainConfig, folder: Path | None = None, **options: Any) -> It
 def complete(config: TrainConfig, dataset: Dataset, preset: str | None = None) -> TrainConfig:
     """Fills in what depends on the data: the networks' sizes and the way of growing."""
     sizes = PRESETS[preset or default_preset(dataset.resolution)]
+    learning_rate = config.learning_rate or sizes.learning_rate
     codes = shares_of(dataset) if config.classes else ()
     generator = config.generator or StyleGAN2Config(
         resolution=dataset.resolution,
@@ -77,6 +78,9 @@ def complete(config: TrainConfig, dataset: Dataset, preset: str | None = None) -
     )
     return dataclasses.replace(
         config,
+        batch=config.batch or sizes.batch,
+        learning_rate=learning_rate,
+        final_learning_rate=config.final_learning_rate or learning_rate / 10,
         generator=generator,
         discriminator=config.discriminator
         or dataclasses.replace(discriminator_for(generator), group=config.group),
@@ -120,13 +124,13 @@ class Trainer:
     ):
         config.check()
         self.group = group or Group()
-        self.group.check(config.batch)
         self.dataset = dataset or load_dataset(config.data)
         if not config.classes:
             self.dataset = dataclasses.replace(
                 self.dataset, labels=None, classes=None, attributes={}
             )
         self.config = config = complete(config, self.dataset, preset)
+        self.group.check(config.batch)
         self.device = device or choose(background=True)
         self.folder, self.evaluate = folder, evaluate
         self.where, self.dtype = self.device.torch, getattr(torch, self.device.dtype)
@@ -278,9 +282,10 @@ class Trainer:
         c = about.told
         with torch.no_grad():
             fake = self._draw(len(real), about, resolution)
-        real_logits = self.D(self.augment(real, self.rng), c)
+        real_logits, fits = self.D.judge(self.augment(real, self.rng), c)
         fake_logits = self.D(self.augment(fake, self.rng), c)
         loss = self.loss.discriminator(real_logits, fake_logits)
+        loss = loss + self._misread(fits, about)
         penalty, penalties = self._penalties(real, fake, c, resolution)
         self.logits = torch.stack([real_logits.detach(), fake_logits.detach()])  # [2, N]
         real_logits, fake_logits = self.logits
@@ -295,6 +300,13 @@ class Trainer:
         }
         self.images_seen += self.config.batch
         return self._descend(1, loss + penalty, numbers, "grad_norm_d")
+
+    def _misread(self, fits: Tensor | None, about: About) -> Tensor | float:
+        """What is lost where the discriminator doesn't recognise the class, weighted."""
+        if fits is None or about.classes is None or not self.config.recognition:
+            return 0.0
+        of_classes = fits[:, : about.classes.shape[1]]  # what else is told stands behind them
+        return self.config.recognition * misread(of_classes, about.classes)
 
     def _descend(
         self, which: int, loss: Tensor, numbers: dict[str, Tensor], norm: str
@@ -352,8 +364,9 @@ class Trainer:
             real = self._real(picks, resolution)
             real_logits = self.D(self.augment(real, self.rng), about.told)
         fake = self._draw(len(picks), about, resolution)
-        fake_logits = self.D(self.augment(fake, self.rng), about.told)
+        fake_logits, fits = self.D.judge(self.augment(fake, self.rng), about.told)
         loss = self.loss.generator(fake_logits, real_logits)
+        loss = loss + self._misread(fits, about)
         numbers = {"loss_g": loss.detach()}
         if about.codes is not None and self.config.reconstruction:
             again, seen = self._reconstruction(fake, picks, resolution)

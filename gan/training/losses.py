@@ -190,6 +190,19 @@ LOSSES: dict[str, Loss] = {
     )
 }
 
+# ── Odena 2017: recognising the class ────────────────────────────────────────────────────────
+
+
+def misread(fits: Tensor, classes: Tensor) -> Tensor:
+    """−E log softmax(fits) at the class: what is lost by recognising it (Odena 2017, AC-GAN).
+
+    fits [N, classes], how well each picture fits each class, for D; classes [N, classes], one-hot.
+    The discriminator reads real pictures, the generator wants its own to be read as what was asked
+    for. Only real ones teach the reading: on early fakes there is nothing to be read.
+    """
+    return -(classes * _wide(fits).log_softmax(dim=1)).sum(dim=1).mean()
+
+
 # ── Penalties: each can be added to any loss of the discriminator ────────────────────────────
 
 

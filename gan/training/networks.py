@@ -111,6 +111,25 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor, c: Tensor | None = None) -> Tensor:
         """images [N, img_channels, r, r] in [−1, 1], r a power of two from 8 up to the config's
         resolution; c [N, c_dim], zeros and ones → logits [N] float32, higher for "real"."""
+        return self.judge(images, c)[0]
+
+    def judge(self, images: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Its logits [N], and how well each picture fits each of the things that it can be told,
+        [N, c_dim] (None where it is told nothing)."""
+        h = self._features(images)
+        logits = self.out(h)[:, 0]
+        if not self.config.c_dim:
+            return logits, None
+        assert c is not None, "this discriminator has to be told what was asked for"
+        # Projection (Miyato & Koyama 2018): how well the features fit what was asked for.
+        # As strong as the verdict beside it, however many classes there are.
+        h = h / math.sqrt(h.shape[1])
+        fits = h @ self.embed.weight
+        asked = c / c.sum(dim=1, keepdim=True).clamp(min=1.0).sqrt()
+        return logits + h @ self.embed.bias + (fits * asked).sum(dim=1), fits
+
+    def _features(self, images: Tensor) -> Tensor:
+        """→ [N, C(4)] float32."""
         image = images.to(self.dtype).contiguous(memory_format=torch.channels_last)
         size = image.shape[-1]
         x = self.stems[str(size)](image)
@@ -119,15 +138,7 @@ class Discriminator(nn.Module):
             image = F.avg_pool2d(image, 2)
             x = self.blocks[str(size)](x) + self.stems[str(size)](image)
         x = activate(self.conv(self.with_minibatch_statistic(activate(x))))
-        h = activate(self.fc(x.float().flatten(1)))  # [N, C(4)]
-        logits = self.out(h)[:, 0]
-        if self.config.c_dim:
-            assert c is not None, "this discriminator has to be told what was asked for"
-            # Projection (Miyato & Koyama 2018): how well the features fit what was asked for.
-            # As strong as the verdict beside it, however many classes there are.
-            asked = c / c.sum(dim=1, keepdim=True).clamp(min=1.0).sqrt()
-            logits = logits + (h * self.embed(asked)).sum(dim=1) / math.sqrt(h.shape[1])
-        return logits
+        return activate(self.fc(x.float().flatten(1)))
 
     def with_minibatch_statistic(self, x: Tensor) -> Tensor:
         """Appends a channel that says how much the samples of a group differ (Karras 2018):

@@ -40,7 +40,7 @@ ACTIONS = (
 
 # What a person chooses instead of networks: minutes, and a preset where the data's own isn't meant.
 GOALS: tuple[Json, ...] = (
-    {"name": "demo", "minutes": 1, "preset": None},
+    {"name": "demo", "minutes": 1, "preset": "quick"},
     {"name": "lunch", "minutes": 40, "preset": None},
     {"name": "overnight", "minutes": 480, "preset": None},
     {"name": "gpu", "minutes": 120, "preset": "gpu"},

@@ -72,7 +72,8 @@ def _go_on(
         training["penalties"] = LOSSES[request.loss].penalties
     if request.penalties is not None:
         training["penalties"] = [p for p in request.penalties.split(",") if p != "none"]
-    training |= {"loss": request.loss, "batch": request.batch, "warm_start": None}
+    batch = request.batch or training["batch"]
+    training |= {"loss": request.loss, "batch": batch, "warm_start": None}
     write_json(made / "config.json", stored)
     write_json(made / "status.json", {"images_seen": images_seen, "images": images})
     _link(checkpoint, made / "checkpoints" / checkpoint.name)

@@ -28,11 +28,11 @@ class TrainRequest:
     resolution: int | None = None
     minutes: float | None = None
     images: int | None = None
-    loss: str = "nonsaturating"
+    loss: str = "relativistic"
     penalties: str | None = None  # "r1", "r2", "r1,r2" or "none"
     target_quality: float | None = None
     warm_start: str | None = None
-    batch: int = 32
+    batch: int | None = None  # None: the preset's
     seed: int = 0
     name: str = ""
     lesson: str | None = None
@@ -85,7 +85,7 @@ class TrainRequest:
             minutes=self.minutes,
             target_quality=self.target_quality,
             seed=self.seed,
-            batch=self.batch,
+            batch=0 if self.batch is None else self.batch,
             loss=self.loss,
             penalties=None if self.penalties is None else _penalties(self.penalties),
         ).check()
@@ -97,7 +97,7 @@ class TrainRequest:
             raise LabError(
                 "bad_resolution", value=self.resolution, least=SMALLEST, most=limits.resolution
             )
-        if self.batch > limits.batch:
+        if (self.batch or 0) > limits.batch:
             raise LabError(
                 "bad_setting", name="batch", value=self.batch, least=2, most=limits.batch
             )
@@ -178,7 +178,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "penalties": (*_TEXT, _NONE),
     "target_quality": (*_REAL, _NONE),
     "warm_start": (*_TEXT, _NONE),
-    "batch": _WHOLE,
+    "batch": (*_WHOLE, _NONE),
     "seed": _WHOLE,
     "name": _TEXT,
     "lesson": (*_TEXT, _NONE),

@@ -123,8 +123,9 @@ export function createFigures(lab) {
     if (!watch) return;
     const { data, loss, penalties, batch, seed } = watch.request;
     const name = String(data).split(/[/\\]/).at(-1);
-    const known = { data: name, loss: t(`train.loss_${loss}`), batch, seed };
+    const known = { data: name, loss: t(`train.loss_${loss}`), seed };
     known.penalties = penalties ?? t("train.usual");
+    known.batch = batch ?? t("train.usual");
     set("#train-settings", t("train.settings", known));
     const canChange = watch.mine && ["queued", "training", "paused"].includes(watch.state);
     $("#train-budget").hidden = !canChange;

@@ -61,7 +61,7 @@ export function createForm(lab) {
     offerStarts(state, shownLanguage);
     value("#train-lesson", asked.lesson ?? "");
     set("#train-lesson-hint", t(`train.lesson_${asked.lesson ?? "none"}_hint`));
-    value("#train-batch", asked.batch);
+    value("#train-batch", asked.batch ?? "");
     value("#train-seed", asked.seed);
     const go = state.fork ? "train.go_fork" : "train.go";
     const { data } = asked;
@@ -217,7 +217,7 @@ export function createForm(lab) {
     on("#train-r2", "change", penalties);
     on("#train-warm", "change", ({ value: model }) => ({ warm_start: model || null }));
     on("#train-lesson", "change", ({ value: lesson }) => ({ lesson: lesson || null }));
-    on("#train-batch", "input", (input) => ({ batch: whole(input, 32) }));
+    on("#train-batch", "input", (input) => ({ batch: whole(input, null) }));
     on("#train-seed", "input", (input) => ({ seed: whole(input, 0) }));
     on("#train-path", "change", ({ value: source }) => ({
       own: source.trim() ? { source: source.trim(), name: source.trim() } : null,

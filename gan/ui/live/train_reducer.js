@@ -14,11 +14,11 @@ const FORM = {
   minutes: null, // null: the goal's
   images: null,
   resolution: null,
-  loss: "nonsaturating",
+  loss: "relativistic",
   penalties: null, // null: those that the loss was published with
   target_quality: null,
   warm_start: null,
-  batch: 32,
+  batch: null, // null: the preset's
   seed: 0,
   name: "",
   lesson: null,
