@@ -72,6 +72,14 @@ test("a data set from the Hub can be trained on when every choice is made", () =
   assert.equal(requestOf(again).data, source);
 });
 
+test("a lesson gets the minutes that it takes, unless the person says how many", () => {
+  const lesson = form({ lesson: "collapse" });
+  assert.equal(requestOf(play(start(), lesson)).minutes, 3);
+  assert.equal(requestOf(play(start(), form({ minutes: 2 }), lesson)).minutes, 2);
+  assert.equal(requestOf(play(start(), form({ images: 900 }), lesson)).minutes, null);
+  assert.equal(requestOf(play(start(), form({ goal: "gpu" }), lesson)).minutes, 120);
+});
+
 test("a goal brings its minutes and preset, a person's own budget takes their place", () => {
   const gpu = play(start(), form({ minutes: 7 }), form({ goal: "gpu" }));
   assert.equal(requestOf(gpu).preset, "gpu");

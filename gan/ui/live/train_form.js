@@ -62,6 +62,7 @@ export function createForm(lab) {
     value("#train-lesson", asked.lesson ?? "");
     set("#train-lesson-hint", t(`train.lesson_${asked.lesson ?? "none"}_hint`));
     value("#train-batch", asked.batch ?? "");
+    $("#train-batch").placeholder = t("train.usual");
     value("#train-seed", asked.seed);
     const go = state.fork ? "train.go_fork" : "train.go";
     const { data } = asked;

@@ -3,6 +3,7 @@
 // with each snapshot, and a reloaded page begins from the same facts.
 
 export const MOST_POINTS = 500; // of a chart
+const LESSON_MINUTES = 3; // after one, digits have not gone wrong yet; see `LESSONS` in the trainer
 export const LIVE = ["queued", "training", "paused"]; // states that change by themselves
 
 const FORM = {
@@ -50,6 +51,7 @@ const ACTIONS = {
     if (patch.loss !== undefined && patch.penalties === undefined) form.penalties = null;
     if (patch.data !== undefined && patch.data !== state.form.data) form.resolution = null;
     if (patch.goal !== undefined) Object.assign(form, { minutes: null, images: null });
+    if (patch.lesson && !form.images && form.goal === "demo") form.minutes ??= LESSON_MINUTES;
     if (sameForm(form, state.form)) return state;
     return { ...state, form, plan: null };
   },
