@@ -38,7 +38,7 @@ from gan.device import Device
 from gan.errors import LabError
 from gan.loading import save_model
 from gan.system import process_alive, this_process, write_atomic, writing
-from gan.training.config import PRESETS, TrainConfig, stages
+from gan.training.config import PRESETS, TrainConfig, preset_for, stages
 from gan.training.data import BUNDLED, Dataset
 from gan.training.hub_names import is_hub_data
 from gan.training.loop import StepReport, Trainer
@@ -525,7 +525,7 @@ def check_same(
     if asked.penalties is not None:
         pairs["penalties"] = stored.penalties, asked.penalties
     if preset is not None:
-        pairs["preset"] = preset_of(stored) or "–", preset
+        pairs["preset"] = preset_of(stored) or "–", preset_for(network.resolution, preset)
     for name, (before, now) in pairs.items():
         if before != now:
             raise LabError("run_is_another", name=name, stored=_said(before), asked=_said(now))

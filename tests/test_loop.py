@@ -16,7 +16,7 @@ from gan.errors import LabError
 from gan.generators.stylegan2 import StyleGAN2Config
 from gan.training import checkpoint
 from gan.training.budget import images_for_minutes, seconds_left
-from gan.training.config import PRESETS, TrainConfig, default_preset, stages
+from gan.training.config import PRESETS, TrainConfig, default_preset, preset_for, stages
 from gan.training.data import load_dataset
 from gan.training.loop import Trainer, complete, train
 from gan.training.losses import LOSSES
@@ -266,6 +266,12 @@ def test_the_preset_says_the_batch_and_the_rate_unless_they_are_said(digits):
     own = dataclasses.replace(plain, batch=6, learning_rate=1e-3)
     said = complete(own, digits, "quick")
     assert (said.batch, said.learning_rate, said.final_learning_rate) == (6, 1e-3, 1e-4)
+
+
+def test_the_quick_preset_is_for_small_pictures():
+    assert [preset_for(size, "quick") for size in (8, 32, 64)] == ["quick", "quick", "standard"]
+    assert [preset_for(size) for size in (8, 32, 64)] == ["tiny", "small", "standard"]
+    assert preset_for(256, "tiny") == "tiny"
 
 
 def test_a_penalty_weighs_four_times_as_much_on_four_times_as_many_pixels():

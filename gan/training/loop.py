@@ -32,7 +32,7 @@ from gan.training.config import (
     PRESETS,
     TOLD_MAPPING_LR,
     TrainConfig,
-    default_preset,
+    preset_for,
     stages,
 )
 from gan.training.data import Batches, Dataset, load_dataset, split
@@ -62,7 +62,7 @@ def train(config: TrainConfig, folder: Path | None = None, **options: Any) -> It
 
 def complete(config: TrainConfig, dataset: Dataset, preset: str | None = None) -> TrainConfig:
     """Fills in what depends on the data: the networks' sizes and the way of growing."""
-    sizes = PRESETS[preset or default_preset(dataset.resolution)]
+    sizes = PRESETS[preset_for(dataset.resolution, preset)]
     learning_rate = config.learning_rate or sizes.learning_rate
     codes = shares_of(dataset) if config.classes else ()
     generator = config.generator or StyleGAN2Config(
