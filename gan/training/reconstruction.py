@@ -9,8 +9,9 @@ the mean, a faint beard, and what is faint can grow. And a brow is a few pixels:
 by absolute differences; with both, brows and mouths took far longer.
 
 When most of a picture is right, the mean hardly sees the rest. So a place weighs more the more
-wrong its surroundings are: after 4,800 pictures, brows that had stopped improving were wrong by 6 %
-less, by 2 % less without it (one seed each).
+wrong its surroundings are. In 64,000 pictures without it the squares of what is wrong about the
+brows fell from 3.7 to 2.5 thousandths; in 60,000 with FOCUS 2 from 2.5 to 1.6, in 60,000 more with
+FOCUS 4 to 1.3.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 
 FINEST = 12.0  # the weight of a band of 64 pixels; half as much at half the pixels
 COARSEST = 4  # pixels: what is left at this size is compared as it is
-FOCUS, MOST_WRONG = 2.0, 12.0  # how much more the wrong weighs; the limit, in mean errors
+FOCUS, MOST_WRONG = 4.0, 12.0  # how much more the wrong weighs; the limit, in mean errors
 SURROUNDINGS = 5  # pixels
 
 
