@@ -89,6 +89,13 @@ def test_every_sign_of_collapse_by_itself(changes, signal):
     assert collapse_signals(HEALTHY, 0.8) == {}
 
 
+def test_a_class_that_is_hardly_read_in_real_pictures_is_not_lost():
+    drawn, real = (0.0, 0.004, *(0.1,) * 8), (0.0, 0.006, *(0.1,) * 8)
+    assert collapse_signals(seen(class_shares=drawn, real_class_shares=real), 0.8) == {}
+    lost = seen(class_shares=drawn, real_class_shares=(0.0, 0.05, *(0.1,) * 8))
+    assert collapse_signals(lost, 0.8) == {"smallest_class_share": 0.004}
+
+
 def test_figures_that_are_unknown_are_no_signs():
     unknown = seen(class_shares=None, close_pairs=math.nan, vendi=math.nan)
     assert collapse_signals(unknown, 0.0) == {}

@@ -241,6 +241,8 @@ def test_digits_are_recognised_as_what_was_asked_for(shift: int, accuracy: float
     quality = Evaluator(digits, samples=200).evaluate(Painter(paint, c_dim=10, resolution=32))
     assert quality.extractor == "digit classifier at 32 px"
     assert quality.accuracy == pytest.approx(accuracy, abs=0.03)
+    assert quality.real_class_shares is not None
+    assert np.array(quality.real_class_shares) == pytest.approx(np.full(10, 0.1), abs=0.05)
     assert quality.class_accuracy is not None
     assert np.array(quality.class_accuracy) == pytest.approx(np.full(10, accuracy), abs=0.2)
 

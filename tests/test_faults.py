@@ -222,7 +222,7 @@ def test_a_hundred_trainings_in_one_process_leave_nothing(tmp_path: Path) -> Non
         seen = run.trainer.images_seen
         if number in (9, 99):
             counted.append((handles(), threading.active_count()))
-    assert seen == 100 * 3 * config.batch
+    assert seen == 100 * 3 * run.trainer.config.batch
     assert counted[0] == counted[1]
     assert not list(tmp_path.rglob("*.partial"))
     assert len(checkpoint.every(tmp_path / "r" / "checkpoints")) == checkpoint.KEEP

@@ -20,7 +20,7 @@ LOW_DIVERSITY, LOST_DIVERSITY = 0.5, 0.25  # mean distance of two pictures' feat
 LOW_VENDI = 0.5  # effective number of different pictures
 LOST_COVERAGE = 0.5  # of the best coverage so far …
 COVERAGE_TO_LOSE = 0.1  # … where that was more than chance
-RARE_CLASS = 0.2  # of the share 1/K that each of K classes should have
+RARE_CLASS = 0.2  # of a class's share among the real pictures, or of 1/K for K classes
 MANY_CLOSE_PAIRS = 0.05  # closer than 1 % of the pairs of real pictures are
 EARLY_SHARE, EARLY_IMAGES = 0.1, 20_000  # of the budget, and at most: what has not learned yet
 # draws little of what there is, too
@@ -81,9 +81,11 @@ def collapse_signals(quality: Quality, best_coverage: float) -> dict[str, float]
         found["vendi_ratio"] = quality.vendi_ratio
     if best_coverage >= COVERAGE_TO_LOSE and quality.coverage < LOST_COVERAGE * best_coverage:
         found["coverage_of_best"] = quality.coverage / best_coverage
-    shares = quality.class_shares
-    if shares and min(shares) < RARE_CLASS / len(shares):
-        found["smallest_class_share"] = min(shares)
+    if shares := quality.class_shares:
+        usual = quality.real_class_shares or (1 / len(shares),) * len(shares)
+        rare = [each for each, real in zip(shares, usual, strict=True) if each < RARE_CLASS * real]
+        if rare:
+            found["smallest_class_share"] = min(rare)
     if quality.close_pairs > MANY_CLOSE_PAIRS:
         found["close_pairs"] = quality.close_pairs
     return found

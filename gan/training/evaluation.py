@@ -44,7 +44,9 @@ class Quality:
     samples' mean distance from each other over that of the reals; `close_pairs` the share of
     pairs of samples that are closer than 1 % of the pairs of reals. `accuracy` (digits) is the
     share of samples recognised as the class that was asked for, `class_shares` how many were
-    recognised as each class. `copies` is filled in by the training (see `neighbours`).
+    recognised as each class, `real_class_shares` how many of the reals, seen as coarsely: where
+    a picture is small, some class may hardly be read. `copies` is filled in by the training (see
+    `neighbours`).
     """
 
     kid: float
@@ -71,6 +73,7 @@ class Quality:
     class_accuracy: tuple[float | None, ...] | None = None  # None for a class without samples
     close_pairs: float = math.nan
     class_shares: tuple[float, ...] | None = None
+    real_class_shares: tuple[float, ...] | None = None
     copies: float | None = None
 
     @property
@@ -112,6 +115,7 @@ class Evaluator:
         others = self._features_of_reals(order[self.samples : 2 * self.samples])
         self.floor, *self.floor_bounds = features.kid_with_interval(self.reals, others)
         self.radius = features.neighbour_radius(self.reals, self.k)
+        self.real_class_shares = self._class_shares_of_reals(order[: self.samples])
         self.real_density, self.real_coverage = self._density_coverage(others)
         distances = torch.pdist(self.reals)
         self.real_distance = float(distances.mean())
@@ -167,6 +171,7 @@ class Evaluator:
             class_accuracy=class_accuracy,
             close_pairs=float((distances < self.close_distance).float().mean()),
             class_shares=_shares(recognised),
+            real_class_shares=self.real_class_shares,
         )
 
     def _q(self, kid: float) -> float:
@@ -184,6 +189,14 @@ class Evaluator:
             images = features.as_images(self.dataset.images[rows])
             parts.append(self.extractor(_reduced(images, self.resolution)))
         return torch.cat(parts)
+
+    def _class_shares_of_reals(self, indices: np.ndarray) -> tuple[float, ...] | None:
+        if self.extractor.kind != "digits":
+            return None
+        images = _reduced(features.as_images(self.dataset.images[indices]), self.resolution)
+        return _shares(
+            torch.cat([features.recognised_digits(each) for each in images.split(BATCH)])
+        )
 
     def _look_at(
         self, generator: Generator, fresh: int, psi: float
