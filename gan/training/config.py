@@ -255,7 +255,7 @@ QUICK_MOST = 32  # px
 PRESETS = {
     # Many small steps of small networks: what a minute can teach (`benchmarks/training.py digits`).
     # On the avatars, at 64 px, it learned nothing in a minute; nor did the standard one.
-    "quick": Preset(512, 64, 64, ((2, 0.5),), batch=8, learning_rate=4e-3),
+    "quick": Preset(512, 64, 64, ((2, 0.7),), batch=8, learning_rate=4e-3),
     "tiny": Preset(256, 32, 32, ()),
     "small": Preset(1024, 128, 64, ((2, 0.25),)),
     "standard": Preset(2048, 192, 128, ((4, 0.15), (2, 0.35))),
