@@ -28,7 +28,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -103,8 +103,7 @@ class Ours:
     def __init__(self, dataset: Dataset, place: device.Device, minutes: float, preset: str | None):
         # Nothing is evaluated here, so the whole time is for steps.
         config = TrainConfig(dataset.name, minutes=minutes, evaluation_share=0.0)
-        options: dict[str, Any] = {"device": place, "preset": preset, "evaluate": False}
-        self.trainer = Trainer(config, dataset=dataset, **options)
+        self.trainer = Trainer(config, dataset=dataset, device=place, preset=preset, evaluate=False)
 
     @property
     def images_seen(self) -> int:

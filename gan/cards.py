@@ -37,7 +37,7 @@ from gan.recipe import Recipe, model_name
 from gan.rendering import draw_exact
 from gan.runs import RunDirectory, preset_of, without_places
 from gan.system import write_atomic
-from gan.training.config import PRESETS, TrainConfig, default_preset
+from gan.training.config import PRESETS, TrainConfig, default_preset, preset_for
 from gan.training.data import Dataset, load_dataset, split
 from gan.training.evaluation import closest_pairs, report_card
 from gan.training.losses import LOSSES
@@ -334,7 +334,7 @@ def command_line(config: TrainConfig, out: str = "RUN") -> str:
         flags["preset"] = preset
     flags["resolution"] = network.resolution
     flags |= {"images": config.images} if config.images else {"minutes": config.minutes}
-    sizes = PRESETS[preset or default_preset(network.resolution)]
+    sizes = PRESETS[preset_for(network.resolution, preset)]
     plain = TrainConfig(data="", batch=sizes.batch)
     for name in ("target_quality", "batch", "loss", "seed", "warm_start"):
         if getattr(config, name) != getattr(plain, name):

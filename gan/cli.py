@@ -291,7 +291,7 @@ def _new_line() -> str:
 
 def train_config(options: argparse.Namespace) -> TrainConfig:
     """What the flags of `train` say; LabError for a value that can't work."""
-    from gan.training.config import PRESETS, TrainConfig, with_lesson
+    from gan.training.config import PRESETS, TrainConfig, said_batch, with_lesson
     from gan.training.data import located
 
     if options.preset is not None and options.preset not in PRESETS:
@@ -305,7 +305,7 @@ def train_config(options: argparse.Namespace) -> TrainConfig:
         minutes=options.minutes,
         target_quality=options.target_quality,
         seed=options.seed,
-        batch=0 if options.batch is None else options.batch,
+        batch=said_batch(options.batch),
         loss=options.loss,
         penalties=penalties,
         warm_start=_warm_start(options.warm_start),

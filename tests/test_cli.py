@@ -147,6 +147,7 @@ def test_a_warm_start_may_be_a_run(run_path: Path, tmp_path: Path) -> None:
         ("--data digits-tiny --images 64 --resolution 12", "12"),
         ("--data digits-tiny --images 64 --resolution 64", "8 px or less"),
         ("--data digits-tiny --images 64 --batch 1", "batch = 1"),
+        ("--data digits-tiny --images 64 --batch 0", "batch = 0"),
         ("--data digits-tiny --images 64 --seed -1", "seed = -1"),
         ("--data digits-tiny --images 64 --device tpu", "tpu"),
         ("--data digits-tiny --images 64 --threads 0", "0 threads"),

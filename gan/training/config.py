@@ -186,6 +186,15 @@ _RANGES = (
 )
 
 
+def said_batch(batch: int | None) -> int:
+    """What a person said of the batch, None being nothing, as `TrainConfig` takes it; LabError for
+    0, which there means that nothing was said."""
+    if batch == 0:
+        _, least, most = next(row for row in _RANGES if row[0] == "batch")
+        raise LabError("bad_setting", name="batch", value=batch, least=least, most=most)
+    return batch or 0
+
+
 def _cosine(first: float, last: float, progress: float) -> float:
     """From `first` to `last` along half a cosine; `progress` 0 … 1."""
     return last + 0.5 * (1.0 + math.cos(math.pi * progress)) * (first - last)

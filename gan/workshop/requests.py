@@ -72,7 +72,7 @@ class TrainRequest:
         Where `limits` allow no paths of this machine, data must be bundled or below `own_folder`.
         Whose model a warm start is, only the workshop knows.
         """
-        from gan.training.config import PRESETS, TrainConfig
+        from gan.training.config import PRESETS, TrainConfig, said_batch
         from gan.training.data import SMALLEST
 
         if self.preset is not None and self.preset not in PRESETS:
@@ -85,7 +85,7 @@ class TrainRequest:
             minutes=self.minutes,
             target_quality=self.target_quality,
             seed=self.seed,
-            batch=0 if self.batch is None else self.batch,
+            batch=said_batch(self.batch),
             loss=self.loss,
             penalties=None if self.penalties is None else _penalties(self.penalties),
         ).check()
