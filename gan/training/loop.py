@@ -282,10 +282,11 @@ class Trainer:
         c = about.told
         with torch.no_grad():
             fake = self._draw(len(real), about, resolution)
-        real_logits, fits = self.D.judge(self.augment(real, self.rng), c)
-        fake_logits = self.D(self.augment(fake, self.rng), c)
+        shown = torch.cat([self.augment(real, self.rng), self.augment(fake, self.rng)])
+        logits, fits = self.D.judge(shown, None if c is None else c.repeat(2, 1), sets=2)
+        real_logits, fake_logits = logits.chunk(2)
         loss = self.loss.discriminator(real_logits, fake_logits)
-        loss = loss + self._misread(fits, about)
+        loss = loss + self._misread(None if fits is None else fits[: len(real)], about)
         penalty, penalties = self._penalties(real, fake, c, resolution)
         self.logits = torch.stack([real_logits.detach(), fake_logits.detach()])  # [2, N]
         real_logits, fake_logits = self.logits
