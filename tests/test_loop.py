@@ -150,6 +150,23 @@ def test_reports_tell_the_truth(digits, tmp_path):
     assert last.images_per_second > 0
 
 
+def test_a_pause_within_an_evaluation_is_none_of_its_cost(digits, monkeypatch):
+    now, costs = [0.0], []
+    config = dataclasses.replace(CONFIG, images=64, evaluation_samples=50)
+    training = trainer(digits, config, evaluate=True)
+    monkeypatch.setattr("gan.training.loop.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr(
+        "gan.training.loop.Clock.evaluated_for", lambda clock, seconds: costs.append(seconds)
+    )
+
+    def pause():
+        now[0] += 3600.0  # between the batches of an evaluation, too
+
+    training.pulse = pause
+    list(training.run())
+    assert set(costs) == {0.0}
+
+
 def test_a_budget_that_grows_in_the_last_evaluation_is_trained(digits):
     config = dataclasses.replace(CONFIG, images=64, evaluation_samples=50)
     growing = trainer(digits, config, evaluate=True)

@@ -143,6 +143,7 @@ class Trainer:
         # Called between steps, and between the batches of an evaluation: whoever drives this
         # training may look around, wait or save in it, or end the training by an exception.
         self.pulse: Callable[[], None] = nothing
+        self.paused = 0.0  # seconds that it took: no part of what an evaluation costs
         self._begin()
         self.fixed_z, self.fixed_c = self._fixed_latents()
         if folder is not None:
@@ -209,17 +210,23 @@ class Trainer:
                 continue
             seen: dict[str, Any] = {}
             if evaluates:
-                started = time.perf_counter()
+                started, paused = time.perf_counter(), self.paused
                 seen = self._look()
                 enough = self._good_enough(seen["quality"])
                 finished = self._used_up() or enough  # the budget may have changed meanwhile
-                clock.last_evaluation = time.perf_counter() - started
+                paused = self.paused - paused
+                clock.evaluated_for(time.perf_counter() - started - paused)
             if draws or finished:
                 seen |= {"samples": self.samples(), "raw_samples": self.samples(raw=True)}
                 seen["moment"] = clock.moment_due() or finished is not None
             if saves or finished or seen.get("is_best"):
                 seen["checkpoint"] = self.save()
             yield self._report(clock, finished=finished, **seen)
+
+    def _breathe(self) -> None:
+        started = time.perf_counter()
+        self.pulse()
+        self.paused += time.perf_counter() - started
 
     def _used_up(self) -> str | None:
         return "budget" if self.images_seen >= self.config.images else None
@@ -550,7 +557,7 @@ class Trainer:
                 self.dataset,
                 resolution=resolution,
                 samples=self.config.evaluation_samples,
-                pulse=self.pulse,
+                pulse=self._breathe,
             )
             self.evaluator.set_baseline(self.fresh_generator())
         return self.evaluator.evaluate(self.ema, fresh=fresh)

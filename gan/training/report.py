@@ -18,6 +18,7 @@ from gan.training.evaluation import Quality
 REPORT_SECONDS = 1.0
 FIRST_SAMPLES = 500  # images seen; from then on at every tenth more
 FIRST_EVALUATION = 20.0  # seconds
+LONG = 600.0  # seconds: a shorter training is for watching, and may look at itself more often
 BINS = 32  # of the histograms of logits
 REMEMBERED_STEPS = 64  # whose logits a histogram holds at most
 MOMENT_EVERY = 1.2  # times the images seen since the last moment that was kept
@@ -75,8 +76,9 @@ class Clock:
         self.trainer = trainer
         now = time.perf_counter()
         self.last_step = self.last_report = self.last_saved = self.evaluated = now
+        self.started, self.began_at = now, trainer.images_seen
         self.reported_images, self.busy = trainer.images_seen, 0.0
-        self.last_evaluation = 0.0
+        self.last_evaluation = self.evaluating = 0.0  # seconds: the newest one, all of them
         self.sampled = self.saved_images = self.kept = trainer.images_seen
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
@@ -162,11 +164,25 @@ class Clock:
             self.kept = seen
         return due
 
+    def evaluated_for(self, seconds: float) -> None:
+        """An evaluation has taken so long."""
+        self.last_evaluation = seconds
+        self.evaluating += seconds
+
     def evaluation_due(self) -> bool:
         """As often as the evaluation's share of the wall time allows; the first after 20 s."""
         waited = time.perf_counter() - self.evaluated
         share = self.trainer.config.evaluation_share
         due = waited >= max(FIRST_EVALUATION, self.last_evaluation * (1 - share) / share)
+        due = due and self._can_afford(share)
         if due:
             self.evaluated = time.perf_counter()
         return due
+
+    def _can_afford(self, share: float) -> bool:
+        """Whether this evaluation and the one at the end still fit into the share of all the time
+        that a long training takes: the first one came before it was earned."""
+        elapsed, done = time.perf_counter() - self.started, self.trainer.images_seen - self.began_at
+        left = self.trainer.config.images - self.trainer.images_seen
+        total = elapsed * (1 + left / max(done, 1))
+        return total < LONG or self.evaluating + 2 * self.last_evaluation <= share * total
