@@ -191,17 +191,21 @@ def test_options_that_keep_the_page_quick_and_private() -> None:
 
 
 def test_a_server_at_rest_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gradio alone would look into its queue a thousand times a second."""
+    """Gradio alone would look into its queue a thousand times a second, and a hundred times for
+    progress."""
     demo, looks = build_app(FIRST), []
     queue = type(demo._queue)
     count = queue.__len__
     monkeypatch.setattr(queue, "__len__", lambda each: looks.append(1) or count(each))
+
+    usual = demo._queue.progress_update_sleep_when_free  # there under this name
     serve(demo, block=False, quiet=True, ssr_mode=False)
     try:
         time.sleep(1)
         looks.clear()
         time.sleep(1)
         assert 1 <= len(looks) <= 100
+        assert demo._queue.progress_update_sleep_when_free > usual
     finally:
         demo.close(verbose=False)
 

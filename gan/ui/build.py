@@ -37,6 +37,7 @@ def build_app(first: dict[str, Any]) -> gr.Blocks:
 # Gradio looks into its queue of calls a thousand times a second, also when nobody is there: four
 # processor seconds a minute. Only the public API's calls come by it; they wait this long at most.
 QUEUE_SECONDS = 0.05  # what Gradio itself takes on Windows
+PROGRESS_SECONDS = 1.0  # a hundred times a second it looks for progress, which no call reports
 
 
 def serve(demo: gr.Blocks, *, block: bool = True, **options: Any) -> str:
@@ -44,6 +45,7 @@ def serve(demo: gr.Blocks, *, block: bool = True, **options: Any) -> str:
     _, address, _ = demo.launch(prevent_thread_lock=True, **launch_options(), **options)
     live_socket.without_compression(demo.server)
     demo._queue.sleep_when_free = QUEUE_SECONDS
+    demo._queue.progress_update_sleep_when_free = PROGRESS_SECONDS
     if block:
         demo.block_thread()
     return address
