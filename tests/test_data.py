@@ -189,6 +189,32 @@ def test_it_resumes_exactly_where_it_was(
     assert np.concatenate([*seen, resumed.next(more)]).tolist() == expected.tolist()
 
 
+@given(
+    kinds=st.lists(st.integers(0, 3), min_size=4, max_size=40),
+    seed=st.integers(0, 2**32 - 1),
+    seen=st.integers(0, 20),
+)
+def test_neighbours_are_of_one_kind(kinds: list[int], seed: int, seen: int) -> None:
+    known = np.array(kinds)
+    batches, resumed = (Batches(len(kinds), seed, known, 4) for _ in range(2))
+    epoch = batches.next(len(kinds) // 4 * 4)
+    assert len(set(epoch.tolist())) == len(epoch), "no picture twice"
+    pure = [len(set(known[row])) == 1 for row in epoch.reshape(-1, 4)]
+    assert sum(pure) >= sum(kinds.count(kind) // 4 for kind in set(kinds))
+    batches.next(4 * seen)
+    resumed.load_state_dict(json.loads(json.dumps(batches.state_dict())))
+    assert resumed.next(8).tolist() == batches.next(8).tolist()
+
+
+def test_other_pictures_are_left_out_in_another_epoch() -> None:
+    batches = Batches(6, 0, np.zeros(6, int), 4)
+    assert len({frozenset(batches.next(4).tolist()) for _ in range(20)}) > 1
+
+
+def test_fewer_pictures_than_a_group_are_drawn_as_they_come() -> None:
+    assert sorted(Batches(3, 0, np.arange(3), 4).next(3)) == [0, 1, 2]
+
+
 def test_it_does_not_resume_on_other_data() -> None:
     with pytest.raises(LabError, match="11 pictures"):
         Batches(11).load_state_dict(Batches(10).state_dict())

@@ -150,6 +150,19 @@ def test_reports_tell_the_truth(digits, tmp_path):
     assert last.images_per_second > 0
 
 
+@pytest.mark.parametrize("loss", ["nonsaturating", "relativistic"])
+@pytest.mark.parametrize("alike", [True, False])
+def test_what_is_compared_is_of_one_class(digits, monkeypatch, loss, alike):
+    training = trainer(digits, dataclasses.replace(CONFIG, loss=loss, alike=alike))
+    shown, of = [], training.conditions.of
+    monkeypatch.setattr(training.conditions, "of", lambda picks: shown.append(picks) or of(picks))
+    for _ in range(4):
+        training.step()
+    assert len(shown) == 8  # the discriminator's and the generator's
+    compared = [digits.labels[picks].reshape(4, -1) for picks in shown]  # see `group_size`
+    assert all((each == each[0]).all() for each in compared) == alike
+
+
 def test_a_pause_within_an_evaluation_is_none_of_its_cost(digits, monkeypatch):
     now, costs = [0.0], []
     config = dataclasses.replace(CONFIG, images=64, evaluation_samples=50)
@@ -300,7 +313,7 @@ def test_the_discriminator_learns_to_recognise_the_classes(digits):
     """Asked for nothing else it reads real pictures soon; without it, hardly by chance."""
     right = {}
     for recognition in (0.0, 1.0):
-        config = dataclasses.replace(CONFIG, images=10**6, batch=32, recognition=recognition)
+        config = dataclasses.replace(CONFIG, images=10**6, batch=64, recognition=recognition)
         training = trainer(digits, dataclasses.replace(config, learning_rate=5e-3))
         for _ in range(60):
             training.step()
@@ -314,10 +327,12 @@ def test_the_discriminator_learns_to_recognise_the_classes(digits):
     assert right[1.0] > right[0.0] + 0.2, right
 
 
-def test_an_older_training_goes_on_without_recognition():
+def test_an_older_training_goes_on_as_it_was():
     stored = CONFIG.to_json()
-    del stored["recognition"]
-    assert TrainConfig.from_json(stored).recognition == 0.0
+    assert TrainConfig.from_json(stored) == CONFIG
+    del stored["recognition"], stored["alike"]
+    older = TrainConfig.from_json(stored)
+    assert (older.recognition, older.alike) == (0.0, False)
 
 
 @pytest.mark.parametrize("resolution", [8, 16, 32, 64, 256])

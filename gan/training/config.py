@@ -59,7 +59,11 @@ class TrainConfig:
     discriminator_rate: float = 1.0  # times the learning rate
     generator_steps: int = 1  # for each step of the discriminator
     group: int = 4  # samples that the discriminator compares with each other; 1: none
-    # The weight of recognising the class, where there are classes (see `losses.misread`).
+    # Whether samples that are compared with each other are of one class, where there are classes.
+    # Among different digits nobody sees that every "0" is the same one (its collapse lamp counts
+    # classes): so it was, whatever z said.
+    alike: bool = True
+    # The weight of D's recognising the class, where there are classes (see `losses.misread`).
     recognition: float = 1.0
     classes: bool = True  # False: what is known of the pictures is not told to the networks
     # Where attributes say all that a picture shows, as the avatars' do (see `codes_of`):
@@ -153,7 +157,7 @@ class TrainConfig:
     def from_json(cls, stored: dict[str, Any]) -> TrainConfig:
         """The config of `to_json`, also after a trip through a JSON file."""
         values = {k: _tuples(v) for k, v in stored.items() if k in cls.__dataclass_fields__}
-        values.setdefault("recognition", 0.0)  # older trainings had none
+        values = {"recognition": 0.0, "alike": False} | values  # older trainings had none
         for name, kind in _NESTED.items():
             if values.get(name) is not None:
                 values[name] = kind(**{k: _tuples(v) for k, v in stored[name].items()})

@@ -145,11 +145,23 @@ def split(dataset: Dataset, holdout: float = 0.1) -> tuple[np.ndarray, np.ndarra
 
 
 class Batches:
-    """The order of training: every picture once an epoch, shuffled by (seed, epoch) alone."""
+    """The order of training: every picture once an epoch, shuffled by (seed, epoch) alone.
 
-    def __init__(self, indices: int | np.ndarray, seed: int = 0) -> None:
-        """`indices`: the pictures to draw from, or how many there are; `seed`: 0 … 2³² − 1."""
+    With `kinds`, each `group` pictures in a row are of one kind, as far as there are enough; up
+    to `group` − 1 pictures, others in each epoch, are then left out.
+    """
+
+    def __init__(
+        self,
+        indices: int | np.ndarray,
+        seed: int = 0,
+        kinds: np.ndarray | None = None,
+        group: int = 1,
+    ) -> None:
+        """`indices`: the pictures to draw from, or how many there are; `seed`: 0 … 2³² − 1;
+        `kinds` [number of indices]: what each of them shows."""
         self.indices = np.arange(indices) if isinstance(indices, int) else np.asarray(indices)
+        self.kinds, self.group = kinds, group
         if not len(self.indices):
             raise ValueError("there is nothing to draw from")
         self.seed, self.epoch, self.cursor = seed, 0, 0
@@ -182,8 +194,26 @@ class Batches:
 
     def _shuffled(self) -> np.ndarray:
         # RandomState's streams are frozen for good, the newer generators' are not.
-        order = np.random.RandomState([self.seed, self.epoch]).permutation(len(self.indices))
+        rng = np.random.RandomState([self.seed, self.epoch])
+        order = rng.permutation(len(self.indices))
+        if self.kinds is not None and len(order) >= self.group:
+            groups = _in_groups(order, self.kinds[order], self.group)
+            order = groups[rng.permutation(len(groups))].reshape(-1)
         return self.indices[order].astype(np.int64)
+
+
+def _in_groups(order: np.ndarray, kinds: np.ndarray, size: int) -> np.ndarray:
+    """order [N], kinds [N] of the same pictures → [groups, size], each of one kind; the last ones
+    of what is left."""
+    groups, left = [], []
+    for kind in np.unique(kinds):
+        own = order[kinds == kind]
+        whole = len(own) - len(own) % size
+        groups.append(own[:whole].reshape(-1, size))
+        left.append(own[whole:])
+    rest = np.concatenate(left)
+    rest = rest[: len(rest) - len(rest) % size].reshape(-1, size)
+    return np.concatenate([*groups, rest])
 
 
 # Data sets on the Hub

@@ -42,6 +42,7 @@ from gan.training.neighbours import Neighbours, NeighbourSearch
 from gan.training.networks import (
     Discriminator,
     discriminator_for,
+    group_size,
     prepare_growth,
     warm_start,
 )
@@ -169,7 +170,7 @@ class Trainer:
         # float16 has too few small numbers for gradients: the loss is scaled up for it.
         self.scaler = torch.amp.GradScaler(self.device.kind, enabled=self._scales)
         self.rng = torch.Generator().manual_seed(config.seed)
-        self.batches = Batches(self.trained_on, seed=config.seed)
+        self.batches = self._order()
         self.images_seen = self.steps = 0
         self.seconds = 0.0
         self.best: dict[str, float] | None = None
@@ -293,7 +294,8 @@ class Trainer:
         logits, fits = self.D.judge(shown, None if c is None else c.repeat(2, 1), sets=2)
         real_logits, fake_logits = logits.chunk(2)
         loss = self.loss.discriminator(real_logits, fake_logits)
-        loss = loss + self._misread(None if fits is None else fits[: len(real)], about)
+        if fits is not None:
+            loss = loss + self._misread(fits[: len(real)], about)
         penalty, penalties = self._penalties(real, fake, c, resolution)
         self.logits = torch.stack([real_logits.detach(), fake_logits.detach()])  # [2, N]
         real_logits, fake_logits = self.logits
@@ -309,9 +311,9 @@ class Trainer:
         self.images_seen += self.config.batch
         return self._descend(1, loss + penalty, numbers, "grad_norm_d")
 
-    def _misread(self, fits: Tensor | None, about: About) -> Tensor | float:
+    def _misread(self, fits: Tensor, about: About) -> Tensor | float:
         """What is lost where the discriminator doesn't recognise the class, weighted."""
-        if fits is None or about.classes is None or not self.config.recognition:
+        if about.classes is None or not self.config.recognition:
             return 0.0
         of_classes = fits[:, : about.classes.shape[1]]  # what else is told stands behind them
         return self.config.recognition * misread(of_classes, about.classes)
@@ -366,15 +368,15 @@ class Trainer:
         self.D.requires_grad_(False)
         # A relativistic pair is compared class against class: it needs the pictures themselves.
         needs_real = self.loss.needs_real
-        picks = self._next_pictures() if needs_real else self._random_pictures(self._own_batch)
+        in_order = needs_real or self.batches.group > 1
+        picks = self._next_pictures() if in_order else self._random_pictures(self._own_batch)
         about, real_logits = self.conditions.of(picks), None
         if needs_real:
             real = self._real(picks, resolution)
             real_logits = self.D(self.augment(real, self.rng), about.told)
         fake = self._draw(len(picks), about, resolution)
-        fake_logits, fits = self.D.judge(self.augment(fake, self.rng), about.told)
+        fake_logits = self.D(self.augment(fake, self.rng), about.told)
         loss = self.loss.generator(fake_logits, real_logits)
-        loss = loss + self._misread(fits, about)
         numbers = {"loss_g": loss.detach()}
         if about.codes is not None and self.config.reconstruction:
             again, seen = self._reconstruction(fake, picks, resolution)
@@ -415,9 +417,17 @@ class Trainer:
         return network.to(self.where, memory_format=torch.channels_last)
 
     def _next_pictures(self) -> np.ndarray:
-        """The next pictures of the data order that are this process's: indices [N]."""
-        indices = self.batches.next(self.config.batch)
+        """The next pictures of the data order that are this process's: indices [N]. Those that
+        the minibatch statistic compares are neighbours in the data order."""
+        indices = self.batches.next(self.config.batch).reshape(-1, self.batches.group).T.reshape(-1)
         return indices[self.group.rows(len(indices))] if self.group.size > 1 else indices
+
+    def _order(self) -> Batches:
+        config, labels = self.config, self.dataset.labels
+        if labels is None or not config.alike:
+            return Batches(self.trained_on, config.seed)
+        group = group_size(config.group, config.batch)
+        return Batches(self.trained_on, config.seed, labels[self.trained_on], group)
 
     def _random_pictures(self, count: int) -> np.ndarray:
         """Pictures by chance: what is known of them is as frequent as in the data."""

@@ -197,8 +197,9 @@ def misread(fits: Tensor, classes: Tensor) -> Tensor:
     """−E log softmax(fits) at the class: what is lost by recognising it (Odena 2017, AC-GAN).
 
     fits [N, classes], how well each picture fits each class, for D; classes [N, classes], one-hot.
-    The discriminator reads real pictures, the generator wants its own to be read as what was asked
-    for. Only real ones teach the reading: on early fakes there is nothing to be read.
+    The discriminator alone learns it, from real pictures: on early fakes there is nothing to be
+    read. The generator hears of it by what D makes of it. Told it directly, as in AC-GAN, it drew
+    what is read most surely, which is one "0" for every z, and shapes that nobody writes.
     """
     return -(classes * _wide(fits).log_softmax(dim=1)).sum(dim=1).mean()
 

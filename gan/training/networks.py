@@ -151,13 +151,19 @@ class Discriminator(nn.Module):
         a generator that draws the same picture again and again is found out by it."""
         n, _, height, width = x.shape
         each = n // sets
-        group = next(g for g in range(min(self.config.group, each), 0, -1) if each % g == 0)
+        group = group_size(self.config.group, each)
         y = x.float().reshape(sets, group, each // group, -1)
         # Written out: `var` over an outer dimension took 25 times as long.
         variance = (y - y.mean(dim=1, keepdim=True)).square().mean(dim=1)
         deviation = (variance + 1e-8).sqrt().mean(dim=-1)  # [sets, each / group]
         channel = deviation.repeat(1, group).view(n, 1, 1, 1).expand(-1, 1, height, width)
         return torch.cat([x, channel.to(x.dtype)], dim=1)
+
+
+def group_size(most: int, count: int) -> int:
+    """How many of `count` samples the minibatch statistic compares with each other; sample i is
+    compared with every (count / size)-th from it."""
+    return next(size for size in range(min(most, count), 0, -1) if count % size == 0)
 
 
 def prepare_growth(generator: StyleGAN2, discriminator: Discriminator, start: int) -> None:
