@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 
 from gan.errors import LabError
+from gan.generators import dcgan
 from gan.loading.networks import Network
 
 _SHOWN = 3  # names of tensors, in a message
@@ -34,6 +35,7 @@ def explained(path: str, found: list[Network]) -> LabError:
     return (
         _other_gan(path, names, classes)
         or _no_gan(path, names)
+        or _more_than_dcgan(path, found)
         or _part_of_one(path, found, names)
         or LabError(
             "family_not_recognised",
@@ -75,6 +77,18 @@ def _no_gan(path: str, names: list[str]) -> LabError | None:
         return LabError("looks_like_autoencoder", path=path)
     if _has(names, r".*(self_attn|attention\.self|q_proj|c_attn)\."):
         return LabError("looks_like_transformer", path=path)
+    return None
+
+
+def _more_than_dcgan(path: str, found: list[Network]) -> LabError | None:
+    """A network that has a DCGAN's layers and others: an autoencoder, or a GAN built otherwise."""
+    for network in found:
+        more = dcgan.more_than_a_column(network.shapes)
+        if any("encoder" in name.lower() for name in more):
+            return LabError("looks_like_autoencoder", path=path)
+        if more:
+            names = ", ".join(more[:_SHOWN])
+            return LabError("network_has_more", path=path, family="DCGAN", names=names)
     return None
 
 
