@@ -41,7 +41,8 @@ from gan.generators.base import Generator, Noise, SynthesisFunction
 from gan.generators.prepared import prepare
 from gan.generators.stylegan2 import StyleGAN2
 from gan.loading import ModelInfo, from_hub, list_models, load_generator, renamed
-from gan.loading.hub import HubFile, Progress, is_hub_name, look_up
+from gan.loading.hub import HubFile, Progress, look_up
+from gan.loading.hub_names import is_hub_name
 from gan.loading.policy import Policy
 from gan.pool import Pool
 from gan.recipe import Recipe

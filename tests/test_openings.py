@@ -17,7 +17,7 @@ from gan import rendering
 from gan.costs import Cost
 from gan.device import Device
 from gan.errors import LabError
-from gan.loading import hub_transfer
+from gan.loading import catalogue, hub_transfer
 from gan.loading.policy import Policy
 from gan.recipe import Recipe
 from gan.rendering import Renderer
@@ -238,7 +238,34 @@ def test_a_path_is_for_the_owner_of_the_machine(
     assert not large.exists()
 
 
+def test_typed_paths_are_told_from_names(renderer: Renderer, home: Path):
+    tiny_model(home / "elsewhere", seed=3)
+    for name in ("/nonexistent/x.pkl", "./x", "~nobody-here/x", "C:\\models\\x.pkl"):
+        assert ask("look", {"name": name})["error"]["code"] == "no_such_path", name
+    answer = ask("open_model", {"kind": "path", "name": "~nobody-here/x"})
+    assert answer["error"]["code"] == "no_such_path"
+    assert ask("look", {"name": "/" + "x" * 300})["error"]["code"] == "no_such_path"
+    assert ask("look", {"name": "x" * 300})["error"]["code"] == "hub_bad_name"
+    answer = ask("look", {"name": "huggingface.co/spaces/o/n"})
+    assert answer["error"]["code"] == "hub_link_to_space"
+
+
 # The picker
+
+
+def test_what_was_downloaded_stays_open_to_all_without_a_network(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch
+):
+    entry = catalogue.catalogue()[0]
+    files = {entry.file or "G.pkl": server.repos["o/n"].commits[0][1]["model.safetensors"]}
+    server.commit(entry.repo, files)
+    found = ask("look", {"name": entry.name})["found"]
+    opened({"kind": "hub", "name": found["name"]})
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(models_server, "_network", [])
+    told = {each["name"]: each["reason"] for each in ask("picker", {})["catalogue"]}
+    assert [name for name, reason in told.items() if reason is None] == [entry.name]
+    assert ask("look", {"name": entry.name})["found"]["cached"]
 
 
 def test_the_picker_greys_out_with_a_reason(renderer: Renderer):

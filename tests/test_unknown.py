@@ -127,3 +127,9 @@ def test_a_folder_of_diffusers_is_named(tmp_path: Path):
 def test_an_onnx_file_is_known_by_its_name_too(tmp_path: Path):
     (tmp_path / "g.onnx").write_bytes(b"\x08\x99something else")
     assert refusal(tmp_path / "g.onnx").code == "file_is_onnx"
+
+
+@pytest.mark.parametrize(("suffix", "code"), [("onnx", "file_is_onnx"), ("h5", "file_is_keras")])
+def test_a_folder_with_nothing_but_such_a_file_says_so(tmp_path: Path, suffix: str, code: str):
+    (tmp_path / f"g.{suffix}").write_bytes(b"")
+    assert refusal(tmp_path).code == code

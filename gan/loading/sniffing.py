@@ -10,6 +10,12 @@ _PICKLE_STARTS = b"\x80(]}cViItlLdN\x8c\x95"  # a protocol's number, or the old 
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM")
 _ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")
 _HEAD = 4096
+# Files of other programs, by the end of their names: what is said of them
+FOREIGN_SUFFIXES = {
+    ".onnx": "file_is_onnx",
+    ".gguf": "file_is_gguf",
+    **dict.fromkeys((".h5", ".hdf5"), "file_is_keras"),
+}
 
 
 def sniff(content: Content) -> str:
