@@ -51,6 +51,11 @@ class Network:
         """As far as its label tells."""
         return not OTHER_NETWORK.fullmatch(_last(self.label))
 
+    @property
+    def is_called_generator(self) -> bool:
+        """Does its label say so?"""
+        return _rank(self) < 2
+
 
 def networks_in(tree: Any) -> list[Network]:
     """All networks, those that are likeliest to be the generator first: averaged weights, then

@@ -100,6 +100,8 @@ def _part_of_one(path: str, found: list[Network], names: list[str]) -> LabError 
         return LabError("half_a_network", path=path, family="StyleGAN2", missing=missing)
     if _has(names, r"synthesis\.(input|L\d+_)"):
         return LabError("half_a_network", path=path, family="StyleGAN3", missing="mapping.fc0")
+    if any(network.is_called_generator for network in found):
+        return None  # one that isn't known, whatever is beside it
     if _has(names, _DISCRIMINATOR) or not any(network.is_generator for network in found):
         return LabError("discriminator_only", path=path)
     return LabError("discriminator_only", path=path) if _judges(found) else None
