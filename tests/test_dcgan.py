@@ -20,6 +20,7 @@ from tests.families import (
     tiny_dcgan,
     tiny_fastgan,
     tiny_r3gan,
+    tiny_stylegan3,
 )
 from tests.tiny import tiny_network
 
@@ -172,6 +173,7 @@ def test_the_real_faces_are_those_that_pytorch_draws(face_file: Path):
 def test_no_family_takes_another_for_its_own():
     networks = {
         "stylegan2": tiny_network(),
+        "stylegan3": tiny_stylegan3(),
         "dcgan": tiny_dcgan(),
         "biggan": tiny_biggan(),
         "r3gan": tiny_r3gan(),
@@ -182,6 +184,7 @@ def test_no_family_takes_another_for_its_own():
         matching = [family for family, each in FAMILIES.items() if each.reader.matches(shapes)]
         assert matching == [name]
         assert detect(shapes) == name
+    assert networks.keys() == FAMILIES.keys()
 
 
 def test_what_is_no_column_of_transposed_convolutions_is_left_alone():

@@ -17,13 +17,13 @@ import torch
 from gan.device import Device
 from gan.errors import LabError
 from gan.generators.base import Generator
-from gan.loading import hub
+from gan.loading import hub, tables
 from gan.loading.content import Content
-from gan.loading.formats import load_file, open_file
+from gan.loading.formats import Room, load_file, open_file
 from gan.loading.hub_names import is_hub_name
 from gan.loading.native import ModelInfo, is_ours, read_info, read_model, save_model
 from gan.loading.policy import Policy
-from gan.loading.sniffing import FOREIGN_SUFFIXES, sniff
+from gan.loading.sniffing import foreign, sniff
 from gan.recipe import model_name
 
 __all__ = [
@@ -46,25 +46,30 @@ _SUFFIXES = {".safetensors", ".pkl", ".pt", ".pth", ".bin", ".ckpt", ".tar"}
 _RUN_EXPORTS = ("model", "latest")  # the best so far, or else the newest
 
 
-def load_generator(source: str | Path, device: Device | torch.device | None = None) -> Generator:
+def load_generator(
+    source: str | Path,
+    device: Device | torch.device | None = None,
+    room: Room | None = None,
+) -> Generator:
     """A generator, ready to draw (evaluation mode, no gradients), with `.info: ModelInfo`.
 
     `source` is a bundled name, a run directory (its best model, or else its newest), a model
     folder, a file (.safetensors, a StyleGAN snapshot, a PyTorch checkpoint), or a name on the Hub
     ("owner/name", "owner/name@revision", "owner/name:file"; a path that is there goes first).
-    `device` is the CPU where none is given. Raises LabError for a source that is missing, damaged,
+    `device` is the CPU where none is given. `room` is told before the weights are read how many
+    numbers they are, and may raise. Raises LabError for a source that is missing, damaged,
     unsafe or of a family that can't be opened yet.
     """
     target = device.torch if isinstance(device, Device) else device or torch.device("cpu")
     named = _named_folders().get(source) if isinstance(source, str) else None
     if named is not None:
-        return read_model(named / _WEIGHTS, named.name).to(target)
+        return _read(named / _WEIGHTS, room, named.name).to(target)
     path = here(source)
     if path is None and isinstance(source, str) and is_hub_name(source):
-        return from_hub(look_up(source)).to(target)
+        return from_hub(look_up(source), room=room).to(target)
     if path is None:
         raise LabError("unknown_model", name=source, known=", ".join(_named_folders()))
-    return _read(_weights_file(path)).to(target)
+    return _read(_weights_file(path), room).to(target)
 
 
 def here(source: str | Path) -> Path | None:
@@ -93,10 +98,14 @@ def look_up(
         raise LabError("no_such_path", path=name) from error
 
 
-def _read(file: Path) -> Generator:
+def _read(file: Path, room: Room | None = None, name: str | None = None) -> Generator:
+    """`name` is that of a model of ours, where it has one of its own."""
     content = Content(file, str(file))
-    is_table = sniff(content) == "safetensors"
-    return read_model(file) if is_table and is_ours(content) else load_file(file)
+    if name is None and not (sniff(content) == "safetensors" and is_ours(content)):
+        return load_file(file, room=room)
+    if room:
+        room(sum(tensor.numel for tensor in tables.read(content)[0].values()))
+    return read_model(file, name)
 
 
 def from_hub(
@@ -104,11 +113,12 @@ def from_hub(
     policy: Policy | None = None,
     progress: hub.Progress | None = None,
     token: str | None = None,
+    room: Room | None = None,
 ) -> Generator:
     """The generator in a file on the Hub, fetched if need be, on the CPU; called "owner/name".
     `token` is a person's own (`hub.fetched`). Raises LabError."""
     with hub.fetched(found, policy, progress=progress, token=token) as path:
-        generator = _read(path)
+        generator = _read(path, room)
     info = renamed(generator.info, found.repo, found.repo.partition("/")[2])
     licence = info.licence or found.licence
     generator.info = replace(info, source=found.source, licence=licence)
@@ -178,8 +188,8 @@ def _only_one(folder: Path) -> Path:
     found = [each for each in inside if each.suffix.lower() in _SUFFIXES]
     if not found:
         for each in inside:
-            if code := FOREIGN_SUFFIXES.get(each.suffix.lower()):
-                raise LabError(code, path=each)
+            if told := foreign(each.name, each):
+                raise told
         raise LabError("folder_without_model", source=folder)
     if len(found) > 1:
         names = ", ".join(each.name for each in found)

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from gan.errors import LabError
-from gan.loading.sniffing import FOREIGN_SUFFIXES
+from gan.loading.sniffing import foreign
 
 _WEIGHTS = (".safetensors", ".pkl", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 # A repository holds more than its generator; these words tell, in the names of files and folders.
@@ -57,8 +57,8 @@ def refuse_what_is_no_gan(repo: str, files: Sequence[str], library: str | None =
 def no_model(repo: str, files: Sequence[str]) -> LabError:
     """Why none of these is a generator."""
     for name in sorted(files):
-        if code := FOREIGN_SUFFIXES.get(PurePosixPath(name).suffix.lower()):
-            return LabError(code, path=f"{repo}:{name}")
+        if told := foreign(name, f"{repo}:{name}"):
+            return told
     return LabError("hub_no_model", repo=repo, files=", ".join(sorted(files)[:8]) or "–")
 
 

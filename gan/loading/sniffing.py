@@ -10,12 +10,6 @@ _PICKLE_STARTS = b"\x80(]}cViItlLdN\x8c\x95"  # a protocol's number, or the old 
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM")
 _ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")
 _HEAD = 4096
-# Files of other programs, by the end of their names: what is said of them
-FOREIGN_SUFFIXES = {
-    ".onnx": "file_is_onnx",
-    ".gguf": "file_is_gguf",
-    **dict.fromkeys((".h5", ".hdf5"), "file_is_keras"),
-}
 
 
 def sniff(content: Content) -> str:
@@ -33,6 +27,18 @@ def sniff(content: Content) -> str:
     if head[:1] in [bytes([start]) for start in _PICKLE_STARTS]:
         return "pickle"
     raise LabError("unknown_format", path=name, start=head[:16].hex(" "))
+
+
+def foreign(name: str, path: object = None) -> LabError | None:
+    """What is said of a file of another program, by the end of its name alone; None: nothing."""
+    path, suffix = path or name, name.lower().rpartition(".")[2]
+    if suffix == "onnx":
+        return LabError("file_is_onnx", path=path)
+    if suffix == "gguf":
+        return LabError("file_is_gguf", path=path)
+    if suffix in ("h5", "hdf5"):
+        return LabError("file_is_keras", path=path)
+    return None
 
 
 def _refuse_what_is_no_model(head: bytes, name: str) -> None:
