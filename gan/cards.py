@@ -418,7 +418,7 @@ def _use(facts: Facts) -> str:
     return (
         "```python\n"
         "import gan\n\n"
-        f'generator = gan.load_generator("{name}")  # the name of a bundled model, or a folder\n'
+        f'generator = gan.load_generator("{name}")  # where this folder is\n'
         f'picture = gan.render(gan.Recipe(model="{name}", seed=12{label}), generator)\n'
         "```\n\n"
         "```\n"

@@ -115,7 +115,7 @@ def _use(info: ModelInfo) -> str:
     return (
         "```python\n"
         "import gan\n\n"
-        f'generator = gan.load_generator("{info.name}")  # this folder\n'
+        f'generator = gan.load_generator("{info.name}")  # where this folder is\n'
         f'picture = gan.render(gan.Recipe(model="{info.name}", seed=12), generator)\n'
         "```"
     )

@@ -23,7 +23,7 @@ LIVE_SECONDS = 0.15  # a preview that takes longer doesn't feel attached to the 
 SLOW_SECONDS = 0.5  # from here on a picture waits in the lane of the slow ones
 SMALLEST_PREVIEW = 32  # pixels
 _SURE_SECONDS = 1.0  # what takes longer is timed once
-_VERSION = 1
+_VERSION = 2
 
 Drag = Literal["whole", "small", "release"]
 

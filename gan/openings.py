@@ -1,6 +1,7 @@
 """Openings: models on their way in, each in a thread of its own, so that nobody else waits.
 
-Whoever starts one gets its id and asks how far it is; who asks for what is coming already joins.
+Whoever starts one gets a ticket and asks by it how far it is; who asks for what is coming already
+joins with a ticket of their own, and gives back no other by stopping.
 What a model is called for recipes is decided here: "owner/name" from the Hub, its own name from a
 path, "_file/…" for a file that somebody dropped. Nobody else sees that one in a list, and the file
 itself is deleted as soon as it was read.
@@ -37,7 +38,7 @@ Stage = Literal["waiting", "downloading", "reading", "measuring", "done", "faile
 
 AT_ONCE = 2
 MOST_WAITING = 8
-REMEMBERED = 64  # openings whose end somebody may still ask for
+REMEMBERED = 64  # tickets by which somebody may still ask
 FILES = "_file"  # no owner on the Hub is called so
 PRIVATE = "_private."  # nor begins like this
 FINISHED = ("done", "failed", "stopped")
@@ -87,7 +88,7 @@ class _Opening:
         self.source, self.recipe = source, recipe
         self.token = token  # a person's own; "" as soon as the opening has ended
         self.state = State("waiting")
-        self.wanted = 1  # by so many people
+        self.wanted: set[str] = set()  # the tickets of those who wait for it
 
 
 class Openings:
@@ -95,54 +96,60 @@ class Openings:
 
     def __init__(self, renderer: Renderer):
         self.renderer = renderer
-        self._all: OrderedDict[str, _Opening] = OrderedDict()
+        self._all: OrderedDict[str, _Opening] = OrderedDict()  # by ticket
         self._lock = threading.Lock()
         self._secret = secrets.token_bytes(32)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="opening")
 
     def start(self, source: Source, recipe: Recipe | None = None, token: str = "") -> str:
-        """Begins to open `source` → the opening's id. `recipe` is the picture that will be wanted
-        first: its seed and truncation are drawn to measure what a picture costs. `token` is a
-        person's own: nobody joins who didn't give the same. Raises LabError where too many wait."""
+        """Begins to open `source` → a ticket. `recipe` is the picture that will be wanted first:
+        its seed and truncation are drawn to measure what a picture costs. `token` is a person's
+        own: nobody joins who didn't give the same. Raises LabError where too many wait."""
+        ticket = secrets.token_hex(16)
         with self._lock:
-            for number, opening in self._all.items():
-                is_same = (opening.source, opening.token) == (source, token)
-                if is_same and opening.state.stage not in FINISHED:
-                    opening.wanted += 1
-                    return number
-            waiting = [each for each in self._all.values() if each.state.stage not in FINISHED]
-            if len(waiting) >= AT_ONCE + MOST_WAITING:
-                raise LabError("busy", waiting=len(waiting))
-            number, opening = secrets.token_hex(16), _Opening(source, recipe, token)
-            self._all[number] = opening
+            going = {each for each in self._all.values() if each.state.stage not in FINISHED}
+            for opening in going:
+                if opening.wanted and (opening.source, opening.token) == (source, token):
+                    opening.wanted.add(ticket)
+                    self._all[ticket] = opening
+                    return ticket
+            if len(going) >= AT_ONCE + MOST_WAITING:
+                raise LabError("busy", waiting=len(going))
+            opening = _Opening(source, recipe, token)
+            opening.wanted.add(ticket)
+            self._all[ticket] = opening
             self._forget()
         self._threads.submit(self._run, opening)
-        return number
+        return ticket
 
-    def state(self, number: str) -> State:
-        """How far an opening is. Raises LabError for an id that isn't known."""
-        opening = self._all.get(number)
+    def state(self, ticket: str) -> State:
+        """How far an opening is. Raises LabError for a ticket that isn't known."""
+        opening = self._all.get(ticket)
         if opening is None:
             raise LabError("no_such_opening")
-        return opening.state
+        return opening.state if ticket in opening.wanted else State("stopped")
 
-    def stop(self, number: str) -> None:
-        """One person no longer wants it; it ends when nobody does. What has been downloaded
-        stays."""
-        opening = self._all.get(number)
+    def stop(self, ticket: str) -> None:
+        """Whoever has this ticket no longer wants it; the opening ends when nobody does. What has
+        been downloaded stays."""
+        opening = self._all.get(ticket)
         if opening is not None:
-            opening.wanted -= 1
+            opening.wanted.discard(ticket)
 
     def close(self) -> None:
         """Ends the threads."""
         for opening in list(self._all.values()):
-            opening.wanted = 0
+            opening.wanted.clear()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _forget(self) -> None:
-        finished = [n for n, each in self._all.items() if each.state.stage in FINISHED]
-        for number in finished[: max(0, len(self._all) - REMEMBERED)]:
-            del self._all[number]
+        over = [
+            ticket
+            for ticket, each in self._all.items()
+            if each.state.stage in FINISHED or ticket not in each.wanted
+        ]
+        for ticket in over[: max(0, len(self._all) - REMEMBERED)]:
+            del self._all[ticket]
 
     def _run(self, opening: _Opening) -> None:
         try:
@@ -205,7 +212,7 @@ class Openings:
 
     @staticmethod
     def _check(opening: _Opening) -> None:
-        if opening.wanted <= 0:
+        if not opening.wanted:
             raise _StoppedError
 
 

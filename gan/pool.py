@@ -7,9 +7,10 @@ somebody dropped, is only found by who knows its revision. How models are opened
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -42,6 +43,13 @@ class _Place(Generic[Model]):
     is_named: bool  # can be opened again by its name alone
 
 
+@dataclass(eq=False)
+class Reservation:
+    """Memory for a model that is being read."""
+
+    size_bytes: int = 0
+
+
 class Pool(Generic[Model]):
     """Open models by name and revision."""
 
@@ -49,6 +57,7 @@ class Pool(Generic[Model]):
         self.most_bytes = most_bytes
         self._is_busy = is_busy
         self._places: OrderedDict[tuple[str, str], _Place[Model]] = OrderedDict()
+        self._reservations: list[Reservation] = []
         self._lock = threading.Lock()
 
     @property
@@ -74,16 +83,45 @@ class Pool(Generic[Model]):
             self._places.move_to_end(key)
             return self._places[key].model
 
-    def put(self, model: Model, *, is_listed: bool = True, is_named: bool = False) -> Model:
-        """Keeps a model → it, or the same one where that was open already. LabError where there
-        is no room for it, and none can be made."""
+    @contextlib.contextmanager
+    def reservation(self) -> Iterator[Reservation]:
+        """None of the memory yet (`reserve`); given back when the block ends."""
+        reservation = Reservation()
+        with self._lock:
+            self._reservations.append(reservation)
+        try:
+            yield reservation
+        finally:
+            self._release(reservation)
+
+    def reserve(self, reservation: Reservation, name: str, size_bytes: int) -> None:
+        """Makes room for a model before it takes the memory. LabError where that can't be."""
+        with self._lock:
+            self._make_room(name, size_bytes)
+            reservation.size_bytes = size_bytes
+
+    def _release(self, reservation: Reservation | None) -> None:
+        with contextlib.suppress(ValueError):  # released before
+            self._reservations.remove(reservation)  # pyright: ignore[reportArgumentType]
+
+    def put(
+        self,
+        model: Model,
+        *,
+        is_listed: bool = True,
+        is_named: bool = False,
+        reservation: Reservation | None = None,
+    ) -> Model:
+        """Keeps a model, in the place of its reservation → it, or the same one where that was open
+        already. LabError where there is no room for it, and none can be made."""
         key = (model.info.name, model.info.revision)
         with self._lock:
+            self._release(reservation)
             if (known := self._places.get(key)) is not None:
                 model = known.model
                 is_listed, is_named = known.is_listed or is_listed, known.is_named or is_named
             else:
-                self._make_room(model)
+                self._make_room(model.info.name, model.size_bytes)
             self._places[key] = _Place(model, is_listed, is_named)
             self._places.move_to_end(key)
         return model
@@ -93,8 +131,9 @@ class Pool(Generic[Model]):
         with self._lock:
             return [place.model.info for place in self._places.values() if place.is_listed]
 
-    def _make_room(self, model: Model) -> None:
-        needed = self.size_bytes + model.size_bytes - self.most_bytes
+    def _make_room(self, name: str, size_bytes: int) -> None:
+        reserved = sum(each.size_bytes for each in self._reservations)
+        needed = self.size_bytes + reserved + size_bytes - self.most_bytes
         leaving = []
         for key, place in self._places.items():  # the least recently used first
             if needed <= 0:
@@ -105,8 +144,8 @@ class Pool(Generic[Model]):
         if needed > 0:
             raise LabError(
                 "no_room",
-                name=model.info.name,
-                megabytes=round(model.size_bytes / MEGABYTE),
+                name=name,
+                megabytes=round(size_bytes / MEGABYTE),
                 most=self.most_bytes // MEGABYTE,
             )
         for key in leaving:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ FILES = (
     *("evaluation.json", "samples.png", "neighbours.png", "curve.svg"),
 )
 CURVE = "curve.svg"  # of a run that was measured on the way
-_NEEDED = ("model.safetensors", "config.json", "README.md")
+_CARD = "README.md"
+_NEEDED = ("model.safetensors", "config.json", _CARD)
 ALONGSIDE = (".gitattributes", "run/", "source.zip")  # the Hub's own; those of a job (`gan.jobs`)
 
 Tell = Callable[[str, int, int], None]  # "checking", "measuring", "uploading"; bytes sent, in all
@@ -71,6 +73,13 @@ def publish(
     tell("measuring", 0, 0)
     with _folder(source, samples, name.repo) as folder, hub.understood(name, writing=True):
         return Published(repo, str(url), _upload(api, repo, folder, tell))
+
+
+def on_the_hub(card: str, repo: str) -> str:
+    """A folder's card, its lines of use as they work for whoever reads it on the Hub."""
+    loading = rf'gan.from_pretrained("{repo}")'
+    card = re.sub(r'gan\.load_generator\("[^"\n]*"\)[^\n]*', loading, card)
+    return re.sub(r"(python -m gan \w+ --model) [^ \n]+", rf"\1 {repo}", card)
 
 
 def repo_name(repo: str) -> hub.HubName:
@@ -141,7 +150,8 @@ def _upload(api: HfApi, repo: str, folder: Path, tell: Tell) -> str:
 
     paths = [folder / name for name in FILES if (folder / name).is_file()]
     sizes = [path.stat().st_size for path in paths]
-    adds = [CommitOperationAdd(path.name, path) for path in paths]
+    card = on_the_hub((folder / _CARD).read_text(encoding="utf-8"), repo).encode()
+    adds = [CommitOperationAdd(path.name, card if path.name == _CARD else path) for path in paths]
     for i, add in enumerate(adds):
         tell("uploading", sum(sizes[:i]), sum(sizes))
         api.preupload_lfs_files(repo, [add])

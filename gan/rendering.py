@@ -39,11 +39,12 @@ from gan.drawing import MOST_BATCH, DrawingQueue, Job, Picture, Quality, Vectors
 from gan.errors import LabError
 from gan.generators.base import Generator, Noise, SynthesisFunction
 from gan.generators.prepared import prepare
-from gan.generators.stylegan2 import StyleGAN2
 from gan.loading import ModelInfo, from_hub, list_models, load_generator, renamed
-from gan.loading.hub import HubFile, Progress, is_hub_name, look_up
+from gan.loading.formats import Room
+from gan.loading.hub import HubFile, Progress, look_up
+from gan.loading.hub_names import is_hub_name
 from gan.loading.policy import Policy
-from gan.pool import Pool
+from gan.pool import Pool, Reservation
 from gan.recipe import Recipe
 from gan.system import lower_thread_priority
 
@@ -145,10 +146,9 @@ class Model:
 
     @property
     def size_bytes(self) -> int:
-        """What it takes of the memory: the network, and its arrangement for previews."""
+        """What it takes of the memory."""
         stored = [*self.generator.parameters(), *self.generator.buffers()]
-        size = sum(each.numel() * each.element_size() for each in stored)
-        return size + size * self.dtype.itemsize // 4
+        return _size_bytes(sum(each.numel() for each in stored), self.dtype)
 
     def is_slow(self, quality: Quality) -> bool:
         """Does a picture take so long that others shouldn't wait behind it? Until it was measured,
@@ -165,7 +165,7 @@ class Model:
             self.cost = measure(
                 lambda: self._time_exact(recipe),
                 lambda side: self._time_preview(recipe, side),
-                _early_resolutions(self.generator),
+                self.generator.early_resolutions(),
             )
             remember(self.info.hash, self._device, self.cost)
         return self.cost
@@ -270,11 +270,10 @@ class Model:
         return ws
 
 
-def _early_resolutions(generator: Generator) -> list[int]:
-    """Where synthesis can stop with a coarser picture: a network that adds up RGB as it grows."""
-    if isinstance(generator, StyleGAN2) and generator.config.architecture == "skip":
-        return [side for side in generator.layer_resolutions() if side < generator.resolution]
-    return []
+def _size_bytes(count: int, dtype: torch.dtype) -> int:
+    """What a network of so many numbers takes of the memory: itself in float32, and its arrangement
+    for previews."""
+    return count * (4 + dtype.itemsize)
 
 
 def _noise(recipe: Recipe) -> Noise:
@@ -303,6 +302,7 @@ class Renderer:
             self._slow = DrawingQueue(1, 1, begin=lower_thread_priority)
         self._pool: Pool[Model] = Pool(self.policy.models_bytes, self._is_busy_with)
         self._named: dict[str, Future[Model]] = {}
+        self._measured: dict[Future[Cost], Model] = {}  # and those that wait for it
         self._lock = threading.Lock()
         # Opening models and finding directions: not in the thread that draws.
         self._background = ThreadPoolExecutor(2, thread_name_prefix="open")
@@ -345,13 +345,28 @@ class Renderer:
         """Opens a model folder, a run, a file or what was looked up on the Hub (with a person's
         own `token`), so that recipes with its name and revision can be drawn. Blocks; raises
         LabError."""
-        if isinstance(source, HubFile):
-            generator = from_hub(source, self.policy, progress, token).to(self.device.torch)
-        else:
-            generator = load_generator(source, self.device)
-        if name is not None:
-            generator.info = renamed(generator.info, name, title or name)
-        return self._pool.put(Model(generator, self.device), is_listed=is_listed).info
+        called = source.repo if isinstance(source, HubFile) else title or Path(source).name
+        with self._room(called) as (reservation, room):
+            if isinstance(source, HubFile):
+                generator = from_hub(source, self.policy, progress, token, room)
+                generator = generator.to(self.device.torch)
+            else:
+                generator = load_generator(source, self.device, room)
+            if name is not None:
+                generator.info = renamed(generator.info, name, title or name)
+            model = Model(generator, self.device)
+            return self._pool.put(model, is_listed=is_listed, reservation=reservation).info
+
+    @contextlib.contextmanager
+    def _room(self, name: str) -> Iterator[tuple[Reservation, Room]]:
+        """Inside, memory is set aside for a model as soon as its size is known."""
+        dtype = getattr(torch, self.device.dtype)
+        with self._pool.reservation() as reservation:
+
+            def room(count: int) -> None:
+                self._pool.reserve(reservation, name, _size_bytes(count, dtype))
+
+            yield reservation, room
 
     def model(self, name: str, revision: str = "") -> Model:
         """A model by its name, opened if need be. Blocks; raises LabError where it isn't there."""
@@ -367,8 +382,13 @@ class Renderer:
 
     def measure(self, recipe: Recipe) -> Future[Cost]:
         """Measures what a picture of this recipe's model costs, in the background."""
-        model = self.model(recipe.model, recipe.revision)
-        return self._measuring.submit(model.measure, recipe)
+        return self._measure(self.model(recipe.model, recipe.revision), recipe)
+
+    def _measure(self, model: Model, recipe: Recipe) -> Future[Cost]:
+        measuring = self._measuring.submit(model.measure, recipe)
+        self._measured[measuring] = model
+        measuring.add_done_callback(self._measured.pop)
+        return measuring
 
     def _opening(self, name: str, revision: str = "") -> Future[Model]:
         with self._lock:
@@ -389,13 +409,16 @@ class Renderer:
             return opening
 
     def _open(self, name: str) -> Model:
-        opened = Model(load_generator(name, self.device), self.device)
-        model = self._pool.put(opened, is_named=True)
+        with self._room(name) as (reservation, room):
+            opened = Model(load_generator(name, self.device, room), self.device)
+            model = self._pool.put(opened, is_named=True, reservation=reservation)
         if model.cost is None and model.generator.resolution > SMALL:
-            self._measuring.submit(model.measure, Recipe(name))
+            self._measure(model, Recipe(name))
         return model
 
     def _is_busy_with(self, model: Model) -> bool:
+        if any(each is model for each in list(self._measured.values())):
+            return True
         return self._quick.is_busy_with(model) or self._slow.is_busy_with(model)
 
     async def directions(self, name: str, revision: str = "", method: str = PCA) -> Directions:

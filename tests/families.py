@@ -1,4 +1,5 @@
-"""Tiny generators of every family that has no w, with random weights in which nothing is zero."""
+"""Tiny generators of every family but StyleGAN2 (`tests.tiny`), with random weights; where there is
+no w, none of them is zero."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -11,6 +12,7 @@ from gan.generators.biggan import BigGAN, BigGANBlock, BigGANConfig
 from gan.generators.dcgan import DCGAN, DCGANConfig, DCGANLayer
 from gan.generators.fastgan import FastGAN, FastGANConfig
 from gan.generators.r3gan import R3GAN, R3GANConfig, R3GANStage
+from gan.generators.stylegan3 import StyleGAN3, StyleGAN3Config
 
 G = TypeVar("G", bound=Generator)
 
@@ -23,6 +25,22 @@ def error_of(drawn: Tensor, reference: Tensor) -> float:
     """The largest difference, in standard deviations of the reference."""
     assert drawn.shape == reference.shape
     return float((drawn - reference).abs().max() / reference.std())
+
+
+def tiny_stylegan3(c_dim: int = 0) -> StyleGAN3:
+    config = StyleGAN3Config(
+        16,
+        z_dim=6,
+        w_dim=6,
+        c_dim=c_dim,
+        channel_base=64,
+        channel_max=8,
+        num_layers=4,
+        conv_clamp=None,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return StyleGAN3(config).eval().requires_grad_(False)
 
 
 def tiny_dcgan() -> DCGAN:

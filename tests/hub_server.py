@@ -38,6 +38,7 @@ class Repo:
     licence: str | None = None
     private: bool = False
     gated: bool = False
+    library: str | None = None
 
     def at(self, revision: str) -> tuple[str, dict[str, bytes]] | None:
         if revision == "main":
@@ -82,10 +83,12 @@ class HubServer:
         licence: str | None = None,
         private: bool = False,
         gated: bool = False,
+        library: str | None = None,
     ) -> str:
         """Adds a commit with exactly these files; returns its id."""
         repo = self.repos.setdefault(name, Repo())
         repo.licence, repo.private, repo.gated = licence, private, gated
+        repo.library = library
         number = f"{name} {len(repo.commits)}"
         commit = hashlib.sha1(number.encode()).hexdigest()
         repo.commits.append((commit, dict(files)))
@@ -244,6 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "private": repo.private,
                 "gated": "manual" if repo.gated else False,
                 "disabled": False,
+                **({"library_name": repo.library} if repo.library else {}),
                 "tags": [f"license:{repo.licence}"] if repo.licence else [],
                 "cardData": {"license": repo.licence} if repo.licence else None,
                 "siblings": [_sibling(*each, "blobs" in query) for each in files.items()],

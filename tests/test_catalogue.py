@@ -6,7 +6,8 @@ import pytest
 
 from gan.errors import LabError
 from gan.loading.catalogue import GROUPS, catalogue, catalogued
-from gan.loading.hub import HubName, choose_file
+from gan.loading.hub_choice import choose_file
+from gan.loading.hub_names import HubName
 from gan.loading.policy import MEGABYTE, Policy
 
 

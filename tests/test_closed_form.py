@@ -13,11 +13,12 @@ from gan.directions.naming import METHODS, direction_name, method_of
 from gan.directions.pca import SAMPLES, pca, sample_w
 from gan.errors import LabError
 from gan.generators.base import Generator
-from tests.families import tiny_biggan, tiny_dcgan, tiny_fastgan, tiny_r3gan
+from tests.families import tiny_biggan, tiny_dcgan, tiny_fastgan, tiny_r3gan, tiny_stylegan3
 from tests.tiny import TINY, tiny_network
 
 FAMILIES = {
     "stylegan2": tiny_network(),
+    "stylegan3": tiny_stylegan3(),
     "dcgan": tiny_dcgan(),
     "biggan": tiny_biggan(),
     "r3gan": tiny_r3gan(),

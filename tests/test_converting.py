@@ -13,11 +13,10 @@ import gan
 from gan import cli
 from gan.converting import convert
 from gan.errors import LabError
-from gan.generators.stylegan3 import StyleGAN3, StyleGAN3Config
 from gan.loading import save_model
 from gan.loading.families import FAMILIES
 from gan.rendering import draw_exact
-from tests.families import tiny_biggan, tiny_dcgan, tiny_fastgan, tiny_r3gan
+from tests.families import tiny_biggan, tiny_dcgan, tiny_fastgan, tiny_r3gan, tiny_stylegan3
 from tests.tiny import TINY, TINY_CLASSES, tiny_model, tiny_network
 from tests.tiny_pickles import snapshot
 
@@ -48,16 +47,20 @@ def test_a_converted_model_is_the_same(tmp_path: Path, config):
     assert after.info.source.startswith("n.pkl")
 
 
-def tiny_stylegan3() -> StyleGAN3:
-    config = StyleGAN3Config(
-        16, z_dim=6, w_dim=6, channel_base=64, channel_max=8, num_layers=4, conv_clamp=None
-    )
-    return StyleGAN3(config).eval().requires_grad_(False)
+@pytest.mark.parametrize("folder", ["sg3_t", "sg3_r"])
+def test_a_converted_stylegan3_is_the_same(oracles: Path, tmp_path: Path, folder: str):
+    source = oracles / folder / "network.pkl"
+    convert(source, tmp_path / "m")
+    before, after = gan.load_generator(source), gan.load_generator(tmp_path / "m")
+    assert after.config == before.config
+    recipe = gan.Recipe(model="m", seed=3, psi=0.8)
+    assert (draw_exact(before, recipe) == draw_exact(after, recipe)).all()
+    assert "StyleGAN3" in (tmp_path / "m" / "README.md").read_text()
 
 
 TINY_ONES = {
     "stylegan2": tiny_network,
-    "stylegan3": tiny_stylegan3,
+    "stylegan3": lambda: tiny_stylegan3(c_dim=3),
     "biggan": tiny_biggan,
     "r3gan": lambda: tiny_r3gan(c_dim=3),
     "fastgan": tiny_fastgan,

@@ -20,6 +20,7 @@ from tests.families import (
     tiny_dcgan,
     tiny_fastgan,
     tiny_r3gan,
+    tiny_stylegan3,
 )
 from tests.tiny import tiny_network
 
@@ -172,6 +173,7 @@ def test_the_real_faces_are_those_that_pytorch_draws(face_file: Path):
 def test_no_family_takes_another_for_its_own():
     networks = {
         "stylegan2": tiny_network(),
+        "stylegan3": tiny_stylegan3(),
         "dcgan": tiny_dcgan(),
         "biggan": tiny_biggan(),
         "r3gan": tiny_r3gan(),
@@ -182,6 +184,7 @@ def test_no_family_takes_another_for_its_own():
         matching = [family for family, each in FAMILIES.items() if each.reader.matches(shapes)]
         assert matching == [name]
         assert detect(shapes) == name
+    assert networks.keys() == FAMILIES.keys()
 
 
 def test_what_is_no_column_of_transposed_convolutions_is_left_alone():
@@ -198,6 +201,53 @@ def test_what_is_no_column_of_transposed_convolutions_is_left_alone():
         {},
     ):
         assert not dcgan.matches(shapes_of(damaged))
+
+
+def _under(name: str, network: nn.Module) -> dict[str, Tensor]:
+    return {f"{name}.{key}": tensor for key, tensor in network.state_dict().items()}
+
+
+COLUMN = plain(SIZES["two layers, grey"])
+BUILT_OTHERWISE = {
+    "projecting": ({"fc.weight": torch.zeros(80, 9)} | _under("net", COLUMN), "network_has_more"),
+    "conditional": (
+        {"label_emb.weight": torch.zeros(3, 5)} | _under("main", COLUMN),
+        "network_has_more",
+    ),
+    "VAE": (
+        _under("encoder", discriminator())
+        | {"fc.weight": torch.zeros(5, 9)}
+        | _under("decoder", COLUMN),
+        "looks_like_autoencoder",
+    ),
+    "autoencoder": (
+        _under("encoder", discriminator()) | _under("decoder", COLUMN),
+        "looks_like_autoencoder",
+    ),
+    "U-Net": (_under("down", discriminator()) | _under("up", COLUMN), "network_has_more"),
+}
+
+
+@pytest.mark.parametrize(("tensors", "code"), BUILT_OTHERWISE.values(), ids=BUILT_OTHERWISE)
+def test_a_network_with_more_than_the_column_isnt_opened(
+    tensors: dict[str, Tensor], code: str, tmp_path: Path
+):
+    torch.save(tensors, tmp_path / "g.pt")
+    with pytest.raises(LabError) as caught:
+        load_generator(tmp_path / "g.pt")
+    assert caught.value.code == code
+    if code == "network_has_more":
+        assert next(iter(tensors)) in caught.value.values["names"]
+
+
+@pytest.mark.parametrize("other", ["netD", "discriminator", "gan.critic", "encoder"])
+def test_other_networks_in_the_same_table_are_no_obstacle(other: str, tmp_path: Path):
+    name = "gan.netG" if "." in other else "netG"
+    counter = {"step": torch.tensor(3.0)}
+    torch.save(_under(other, discriminator()) | _under(name, COLUMN) | counter, tmp_path / "g.pt")
+    generator = load_generator(tmp_path / "g.pt")
+    assert isinstance(generator, DCGAN)
+    same_pictures(generator, COLUMN)
 
 
 def test_a_kernel_without_a_convention_is_named():

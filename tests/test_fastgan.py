@@ -12,10 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, spectral_norm
 
+from gan import rendering
+from gan.device import Device
 from gan.errors import LabError
 from gan.generators import fastgan
 from gan.generators.fastgan import FastGAN
-from gan.loading import load_generator
+from gan.loading import load_generator, save_model
+from gan.recipe import Recipe
+from gan.rendering import Model
 from tests.families import error_of, shapes_of, tiny_fastgan
 
 Z_DIM = 12
@@ -286,3 +290,22 @@ def test_features_and_weights():
     stage = network.init.init[:2](z[:, :, None, None]).flatten(1)
     for given in (z @ network.style_weights().T, network.direction_activations(z)):
         torch.testing.assert_close(torch.pdist(given), torch.pdist(stage))
+
+
+def test_a_large_one_is_dragged_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert tiny_fastgan().early_resolutions() == [128]
+    save_model(tmp_path / "large", tiny_fastgan(512), name="large")
+    model = Model(load_generator(tmp_path / "large"), Device("cpu", "float32", 1))
+    monkeypatch.setattr(model, "_time_exact", lambda recipe: 3.0)  # on some machine
+    monkeypatch.setattr(rendering, "remember", lambda *_: None)
+    seconds, preview = {}, model._time_preview
+
+    def time_preview(recipe: Recipe, side: int | None) -> float | None:
+        seconds[side] = preview(recipe, side)
+        return seconds[side] and 0.1
+
+    monkeypatch.setattr(model, "_time_preview", time_preview)
+    cost = model.measure(Recipe("large"))
+    assert (cost.drag, cost.preview_resolution) == ("small", 128)
+    assert list(seconds) == [128]
+    assert model.draw_previews([Recipe("large")]).shape[1:] == (128, 128, 3)

@@ -11,7 +11,9 @@ from gan import rendering
 from gan.device import Device
 from gan.errors import LabError
 from gan.loading import hub, hub_transfer, load_generator
-from gan.loading.hub import HubName, choose_file, fetch, look_up
+from gan.loading.hub import fetch, look_up
+from gan.loading.hub_choice import choose_file
+from gan.loading.hub_names import HubName, is_hub_name
 from gan.loading.policy import MEGABYTE, Policy
 from gan.rendering import Renderer
 from tests.asking import refused
@@ -58,11 +60,17 @@ def model(tmp_path: Path) -> dict[str, bytes]:
         ("https://huggingface.co/o/n/tree/main", HubName("o/n", "main")),
         ("https://huggingface.co/o/n/blob/main/a/f.pkl?x=1", HubName("o/n", "main", "a/f.pkl")),
         ("https://huggingface.co/o/n/resolve/v2/f.pkl", HubName("o/n", "v2", "f.pkl")),
+        ("huggingface.co/o/n", HubName("o/n")),
+        ("hf.co/o/n/blob/main/f.pkl", HubName("o/n", "main", "f.pkl")),
+        (
+            "https://huggingface.co/o/n/blob/refs%2Fpr%2F1/my%20cats%28a%29.pkl",
+            HubName("o/n", "refs/pr/1", "my cats(a).pkl"),
+        ),
     ],
 )
 def test_names_are_read(text: str, expected: HubName):
     assert HubName.parse(text) == expected
-    assert hub.is_hub_name(text)
+    assert is_hub_name(text)
     assert HubName.parse(str(expected)) == expected
 
 
@@ -71,12 +79,22 @@ def test_names_are_read(text: str, expected: HubName):
     [
         *("", "name", "/name", "owner/", "a/b/c", "../name", "o/n:../../etc/passwd", "o/n@../x"),
         *("o/n:/etc/passwd", "o/n:a//b", "o/n:a\\b", "o/n@", "https://evil.example/o/n", "o/n\n"),
+        *("https://huggingface.co/o/n/blob/main/a/%2e%2e/b", "hf.co/o/n/blob/main/a%00b"),
         *("http://huggingface.co/o/n", "o/n:" + "x" * 300, "о/n"),  # the last о is Cyrillic
     ],
 )
 def test_what_is_no_name(text: str):
     if text != "o/n\n":  # spaces around a name are a slip of the hand
         assert refused(lambda: HubName.parse(text)).code == "hub_bad_name"
+
+
+@pytest.mark.parametrize(("kind", "told"), [("spaces", "space"), ("datasets", "data")])
+@pytest.mark.parametrize("start", ["https://huggingface.co/", "hf.co/", "hf://", ""])
+def test_links_to_what_is_no_model_are_named(kind: str, told: str, start: str):
+    for text in (f"{start}{kind}/o/n", f"{start}{kind}/o/n/tree/main?x=1"):
+        error = refused(lambda text=text: load_generator(text))
+        assert (error.code, error.values["repo"]) == (f"hub_link_to_{told}", "o/n")
+    assert HubName.parse("datasets/n") == HubName("datasets/n"), "an owner may be called so"
 
 
 @pytest.mark.parametrize(
@@ -91,6 +109,15 @@ def test_what_is_no_name(text: str):
         (["D_epoch_9.pth", "G_epoch_9.pth", "G_epoch_10.pth"], "G_epoch_10.pth"),
         (["optimizer.pt", "training_args.bin", "x.pt"], "x.pt"),
         (["deep/er/model.pkl", "top.pkl"], "top.pkl"),
+        (
+            ["discriminator/model.safetensors", "generator/model.safetensors"],
+            "generator/model.safetensors",
+        ),
+        (["latent_avg.pt", "projected_w.pt", "stylegan2.pt"], "stylegan2.pt"),
+        (["eg3d.pkl"], "eg3d.pkl"),
+        (["gan_3d.pt", "d.pt"], "gan_3d.pt"),
+        (["cinema.pt", "faces_ema.pt"], "faces_ema.pt"),
+        (["text_encoder/model.safetensors"], None),
         (["discriminator.pth", "README.md"], None),
         (["README.md", "picture.png"], None),
         ([], None),
@@ -102,6 +129,22 @@ def test_a_sane_file_is_chosen(files: list[str], chosen: str | None):
 
 
 # What is known before the download
+
+
+def test_what_is_no_gan_is_named_before_the_download(server: HubServer):
+    weights = "v1-5-pruned-emaonly.safetensors"
+    server.commit("o/stable", {"model_index.json": b"{}", weights: BYTES})
+    server.commit("o/lora", {"lora.safetensors": BYTES}, library="peft")
+    for repo, library in (("o/stable", "diffusers"), ("o/lora", "peft")):
+        error = refused(lambda repo=repo: look_up(repo, OPEN))
+        assert (error.code, error.values["library"]) == ("hub_no_gan", library)
+    assert look_up(f"o/stable:{weights}", OPEN).file == weights, "who names a file means it"
+    for suffix in ("onnx", "gguf", "h5"):
+        server.commit("o/other", {f"model.{suffix}": BYTES, "README.md": b""})
+        error = refused(lambda: look_up("o/other", OPEN))
+        assert error.code.startswith("file_is_")
+        assert error.values["path"] == f"o/other:model.{suffix}"
+    assert server.asked("GET", "resolve") == server.asked("GET", "cdn") == []
 
 
 def test_size_and_licence_are_known_before_a_byte_is_fetched(server: HubServer):
@@ -320,20 +363,96 @@ def test_what_the_host_allows(server: HubServer):
     assert server.asked("GET", "cdn") == []
 
 
-def test_without_a_network_the_cache_answers(server: HubServer, monkeypatch: pytest.MonkeyPatch):
-    server.commit("o/n", {"G.pkl": BYTES, "D.pkl": b""})
-    digest = sha256(BYTES)[:12]
+def go_offline(monkeypatch: pytest.MonkeyPatch, told: bool) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", told)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody is there
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told to be", "really"])
+def test_without_a_network_what_was_opened_here_opens_again(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch, told: bool
+):
+    files = {"G.pkl": BYTES, "D.pkl": b"", "old/G.pkl": b"older"}
+    commit = server.commit("o/n", files, licence="mit")
+    # The page looks at the branch, then opens the commit that it found.
+    fetch(look_up(look_up("o/n", OPEN).source, OPEN), OPEN)
+    go_offline(monkeypatch, told)
+    for name in ("o/n", "o/n@main", "o/n:G.pkl", f"o/n@{commit}", f"hf://o/n@{commit}:G.pkl"):
+        found = look_up(name, OPEN)
+        assert (found.commit, found.file, found.is_cached) == (commit, "G.pkl", True)
+        assert (found.licence, found.is_private) == ("mit", False)
+        assert fetch(found, OPEN).read_bytes() == BYTES
+        assert hub.is_in_cache(name)
+    assert look_up("o/n", OPEN).was_offline
+    assert look_up("o/n", OPEN, digest=sha256(BYTES)[:12]).file == "G.pkl"
+    missing = refused(lambda: look_up(f"o/n@{commit}:old/G.pkl", OPEN))
+    assert (missing.code, missing.values["known"]) == ("hub_not_downloaded", "G.pkl")
+    for name in ("o/other", "o/n@v2"):
+        assert refused(lambda name=name: look_up(name, OPEN)).code == "hub_unreachable"
+        assert not hub.is_in_cache(name)
+
+
+def test_the_official_client_finds_our_download_without_a_network(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch
+):
+    from huggingface_hub import hf_hub_download, scan_cache_dir
+
+    first = server.commit("o/n", {"G.pkl": b"old"})
+    fetch(look_up(f"o/n@{first}", OPEN), OPEN)
+    server.commit("o/n", {"G.pkl": BYTES})
+    fetch(look_up("o/n", OPEN), OPEN)
+    cache = Path(constants.HF_HUB_CACHE)
+    scanned = scan_cache_dir(cache)
+    assert not scanned.warnings
+    (repo,) = scanned.repos
+    assert list(repo.refs) == ["main"]
+    go_offline(monkeypatch, True)
+    assert Path(hf_hub_download("o/n", "G.pkl", cache_dir=cache)).read_bytes() == BYTES
+
+
+def test_the_cache_of_the_official_client_answers_too(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch
+):
     from huggingface_hub import hf_hub_download
 
+    server.commit("o/n", {"G.pkl": BYTES})
     hf_hub_download("o/n", "G.pkl", cache_dir=constants.HF_HUB_CACHE, endpoint=server.url)
-    for offline in (True, False):  # told to be, or really
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
-        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody is there
-        found = look_up("o/n", OPEN)
-        assert (found.file, found.is_cached, found.was_offline) == ("G.pkl", True, True)
-        assert fetch(found, OPEN).read_bytes() == BYTES
-        assert look_up("o/n", OPEN, digest=digest).file == "G.pkl"
-        assert refused(lambda: look_up("o/other", OPEN)).code == "hub_unreachable"
+    go_offline(monkeypatch, True)
+    assert fetch(look_up("o/n", OPEN), OPEN).read_bytes() == BYTES
+
+
+def test_a_commits_file_that_is_here_isnt_asked_for(server: HubServer):
+    server.commit("o/n", {"G.pkl": BYTES, "H.pkl": b""}, licence="mit")
+    found = look_up("o/n", OPEN)
+    fetch(found, OPEN)
+    server.requests.clear()
+    again = look_up(found.source, OPEN)
+    fetch(again, OPEN)
+    assert server.requests == []
+    assert (again.licence, again.others, again.was_offline) == ("mit", ("H.pkl",), False)
+
+
+def test_what_came_as_private_is_asked_for_again(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch
+):
+    server.commit("o/n", {"G.pkl": BYTES}, private=True)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    found = look_up("o/n", OPEN)
+    fetch(found, OPEN)
+    assert look_up(found.source, OPEN).is_private
+    stranger = Policy(public=True, hub_token=False)
+    assert refused(lambda: look_up(found.source, stranger)).code == "hub_no_repo"
+    go_offline(monkeypatch, True)
+    assert look_up(found.source, OPEN).is_private, "it would be listed"
+
+
+def test_where_the_hub_fails_the_cache_answers(server: HubServer):
+    server.commit("o/n", {"G.pkl": BYTES})
+    fetch(look_up("o/n", OPEN), OPEN)
+    server.api_faults["o/n"] = Fault(status=503)
+    assert look_up("o/n", OPEN).is_cached
+    server.api_faults["o/n"] = Fault(status=404)
+    assert refused(lambda: look_up("o/n", OPEN)).code == "hub_no_repo"
 
 
 # A model
@@ -402,3 +521,16 @@ def test_a_path_that_is_there_goes_before_the_hub(
     monkeypatch.chdir(tmp_path)
     assert load_generator("made/tiny").info.source == ""
     assert server.requests == []
+
+
+def test_a_path_with_a_slip_in_it_isnt_called_a_name_on_the_hub(
+    server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    assert refused(lambda: load_generator("runs/digts")).code == "no_such_path"
+    assert refused(lambda: load_generator("run/digits")).code == "hub_no_repo"
+    server.commit("runs/digits", {"README.md": b""})
+    assert refused(lambda: load_generator("runs/digits")).code == "hub_no_model"
+    for name in ("~nobody-here/x", "x" * 300, f"runs/{'x' * 300}"):
+        assert refused(lambda name=name: load_generator(name)).code == "unknown_model"

@@ -11,19 +11,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from huggingface_hub import constants
 
-from gan import rendering
+from gan import loading, rendering
 from gan.costs import Cost
 from gan.device import Device
 from gan.errors import LabError
-from gan.loading import hub_transfer
+from gan.loading import catalogue, formats, hub, hub_transfer
 from gan.loading.policy import Policy
 from gan.recipe import Recipe
 from gan.rendering import Renderer
 from gan.ui import explore_server, models_server
 from tests.hub_server import Fault, HubServer, sha256
-from tests.tiny import TINY_CLASSES, tiny_model
+from tests.tiny import TINY_CLASSES, tiny_model, tiny_network
 
 
 @pytest.fixture
@@ -141,20 +142,42 @@ def test_a_download_shows_progress_and_can_be_stopped(
 
     monkeypatch.setattr(hub_transfer, "_stream", slowly)
     number = ask("open_model", {"kind": "hub", "name": "o/large"})["id"]
-    assert ask("open_model", {"kind": "hub", "name": "o/large"})["id"] == number, "two downloads"
+    other = ask("open_model", {"kind": "hub", "name": "o/large"})["id"]
+    assert other != number, "one ticket for each person"
     assert reached.wait(20)
-    told = ask("opening", {"id": number})
-    assert told["stage"] == "downloading"
-    assert 1_000_000 < told["here"] < told["size"] == 3_000_000
+    for each in (number, other):
+        told = ask("opening", {"id": each})
+        assert told["stage"] == "downloading"
+        assert 1_000_000 < told["here"] < told["size"] == 3_000_000
     assert "image" in ask("draw", {"id": 1, "recipe": {"model": "one"}}), "others had to wait"
-    ask("stop_opening", {"id": number})
-    assert ask("opening", {"id": number})["stage"] == "downloading", "somebody else wants it"
-    ask("stop_opening", {"id": number})
+    for _ in range(3):  # an impatient hand
+        ask("stop_opening", {"id": number})
+    assert ask("opening", {"id": number})["stage"] == "stopped", "at once, for whoever stopped"
+    assert ask("opening", {"id": other})["stage"] == "downloading", "somebody else wants it"
+    ask("stop_opening", {"id": other})
+    again = ask("open_model", {"kind": "hub", "name": "o/large"})["id"]
+    assert ask("opening", {"id": again})["stage"] != "stopped", "the one that ends was joined"
+    ask("stop_opening", {"id": again})
     go_on.set()
+    opening = models_server.openings()._all[number]
     until = time.monotonic() + 20
-    while ask("opening", {"id": number})["stage"] != "stopped":
+    while opening.state.stage != "stopped":
         assert time.monotonic() < until
         time.sleep(0.01)
+    assert len([how for how in server.asked("GET", "cdn") if how]) == 1, "two downloads"
+
+
+def test_who_stopped_isnt_brought_to_the_model_that_others_wait_for(server: HubServer):
+    found = ask("look", {"name": "o/n"})["found"]
+    openings = models_server.openings()
+    first = openings.start(hub.look_up(found["name"]))
+    second = openings.start(hub.look_up(found["name"]))
+    openings.stop(first)
+    until = time.monotonic() + 30
+    while openings.state(second).stage not in ("done", "failed"):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert (openings.state(first).stage, openings.state(second).stage) == ("stopped", "done")
 
 
 def test_a_failure_is_told_in_words(server: HubServer):
@@ -238,7 +261,34 @@ def test_a_path_is_for_the_owner_of_the_machine(
     assert not large.exists()
 
 
+def test_typed_paths_are_told_from_names(renderer: Renderer, home: Path):
+    tiny_model(home / "elsewhere", seed=3)
+    for name in ("/nonexistent/x.pkl", "./x", "~nobody-here/x", "C:\\models\\x.pkl"):
+        assert ask("look", {"name": name})["error"]["code"] == "no_such_path", name
+    answer = ask("open_model", {"kind": "path", "name": "~nobody-here/x"})
+    assert answer["error"]["code"] == "no_such_path"
+    assert ask("look", {"name": "/" + "x" * 300})["error"]["code"] == "no_such_path"
+    assert ask("look", {"name": "x" * 300})["error"]["code"] == "hub_bad_name"
+    answer = ask("look", {"name": "huggingface.co/spaces/o/n"})
+    assert answer["error"]["code"] == "hub_link_to_space"
+
+
 # The picker
+
+
+def test_what_was_downloaded_stays_open_to_all_without_a_network(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch
+):
+    entry = catalogue.catalogue()[0]
+    files = {entry.file or "G.pkl": server.repos["o/n"].commits[0][1]["model.safetensors"]}
+    server.commit(entry.repo, files)
+    found = ask("look", {"name": entry.name})["found"]
+    opened({"kind": "hub", "name": found["name"]})
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(models_server, "_network", [])
+    told = {each["name"]: each["reason"] for each in ask("picker", {})["catalogue"]}
+    assert [name for name, reason in told.items() if reason is None] == [entry.name]
+    assert ask("look", {"name": entry.name})["found"]["cached"]
 
 
 def test_the_picker_greys_out_with_a_reason(renderer: Renderer):
@@ -283,6 +333,59 @@ def test_models_leave_when_memory_is_short_and_come_back_by_name(
     with pytest.raises(LabError) as caught:
         renderer.model("m1")
     assert caught.value.code == "no_room"
+
+
+def test_what_doesnt_fit_isnt_even_read(
+    renderer: Renderer, home: Path, server: HubServer, monkeypatch: pytest.MonkeyPatch
+):
+    tiny_model(home / "mine", seed=3)
+    torch.save(tiny_network().state_dict(), home / "theirs.pt")
+    busy = renderer.model("one")
+    monkeypatch.setattr(renderer._pool, "_is_busy", lambda model: model is busy)
+    renderer._pool.most_bytes = int(1.1 * busy.size_bytes)
+    for module, reader in ((loading, "read_model"), (formats, "generator_from")):
+        monkeypatch.setattr(module, reader, None)  # it isn't built
+    (home / "models" / "two").mkdir()
+    shutil.copy(home / "mine" / "model.safetensors", home / "models" / "two")
+    found = hub.look_up("o/n")
+    for add in (
+        lambda: renderer.add(home / "mine"),
+        lambda: renderer.add(home / "theirs.pt"),
+        lambda: renderer.add(found),
+        lambda: renderer.model("two"),
+    ):
+        with pytest.raises(LabError) as caught:
+            add()
+        assert caught.value.code == "no_room"
+    assert renderer._pool.find("one") is busy
+
+
+def test_the_size_told_beforehand_is_the_one_it_has(
+    renderer: Renderer, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    told = []
+    reserve = renderer._pool.reserve
+    monkeypatch.setattr(renderer._pool, "reserve", lambda *a: (told.append(a[2]), reserve(*a)))
+    torch.save(tiny_network().state_dict(), home / "theirs.pt")
+    size = renderer.model("one").size_bytes
+    renderer.add(home / "theirs.pt")
+    assert told == [size, pytest.approx(size, rel=0.01)]
+    assert renderer._pool._reservations == []
+
+
+def test_a_model_that_is_being_measured_doesnt_leave(
+    renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+):
+    model, gate = renderer.model("one"), threading.Event()
+    monkeypatch.setattr(type(model), "measure", lambda *_: gate.wait(20))
+    measuring = renderer.measure(Recipe("one"))
+    assert renderer._is_busy_with(model)
+    gate.set()
+    measuring.result(20)
+    until = time.monotonic() + 20
+    while renderer._is_busy_with(model):
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_slow_pictures_wait_in_a_lane_of_their_own(

@@ -15,7 +15,7 @@ from gan.generators.base import Generator
 from gan.loading import load_generator
 from gan.recipe import Edit, Recipe
 from gan.rendering import draw_exact
-from tests.families import tiny_biggan, tiny_dcgan, tiny_fastgan, tiny_r3gan
+from tests.families import tiny_biggan, tiny_dcgan, tiny_fastgan, tiny_r3gan, tiny_stylegan3
 from tests.tiny import TINY, TINY_CLASSES, tiny_model, tiny_network
 
 
@@ -161,8 +161,14 @@ def test_in_z_they_are_what_moves_the_first_stage_most():
 
 @pytest.mark.parametrize(
     "network",
-    [tiny_dcgan(), tiny_biggan(), tiny_r3gan(), tiny_r3gan(c_dim=3), tiny_fastgan()],
-    ids=["dcgan", "biggan", "r3gan", "r3gan with classes", "fastgan"],
+    [
+        *(tiny_stylegan3(), tiny_stylegan3(c_dim=3), tiny_dcgan(), tiny_biggan()),
+        *(tiny_r3gan(), tiny_r3gan(c_dim=3), tiny_fastgan()),
+    ],
+    ids=[
+        *("stylegan3", "stylegan3 with classes", "dcgan", "biggan"),
+        *("r3gan", "r3gan with classes", "fastgan"),
+    ],
 )
 def test_every_family_has_its_directions(network: Generator):
     found = pca(network, samples=500)

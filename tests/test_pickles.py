@@ -15,7 +15,7 @@ import torch
 import gan
 from gan.errors import LabError
 from gan.loading import pickles
-from gan.loading.content import LazyTensor
+from gan.loading.content import Content, LazyTensor
 from gan.loading.machine import MOST_STEPS
 from gan.loading.pickles import Name, Node
 from tests.tiny import tiny_network
@@ -449,3 +449,14 @@ def test_the_reader_imports_only_what_it_names():
                 assert ast.unparse(node.func) not in (
                     *("__import__", "eval", "exec", "import_module", "importlib.import_module"),
                 ), name
+
+
+def test_the_version_of_torch_is_a_text(tmp_path: Path):
+    """Training programs note it beside the weights."""
+    stored = {"torch": torch.__version__, "g_ema": tiny_network().state_dict()}
+    assert type(torch.__version__).__name__ == "TorchVersion"
+    torch.save(stored, tmp_path / "n.pt")
+    assert gan.load_generator(tmp_path / "n.pt").resolution == 16
+    tree = pickles.read(Content(tmp_path / "n.pt"))
+    assert tree["torch"] == str(torch.__version__)
+    assert type(tree["torch"]) is str

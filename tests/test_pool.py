@@ -114,3 +114,21 @@ def test_what_somebody_dropped_is_found_by_its_revision_only(pool: Pool[Fake]):
     assert pool.find("_file/x") is None
     assert pool.find("_file/x", "b" * 12) is None
     assert pool.find("_file/x", "a" * 12) is dropped
+
+
+def test_room_is_made_before_a_model_takes_it(pool: Pool[Fake], busy: list[Fake]):
+    for name in "abc":
+        pool.put(fake(name))
+    with pool.reservation() as reservation:
+        pool.reserve(reservation, "d", 2 * MEGABYTE)
+        assert names(pool) == ["c"]
+        with pytest.raises(LabError) as caught, pool.reservation() as other:
+            pool.reserve(other, "e", 2 * MEGABYTE)
+        assert caught.value.code == "no_room", "the same place was given twice"
+        pool.put(fake("d", megabytes=2), reservation=reservation)
+        assert names(pool) == ["c", "d"]
+    with pytest.raises(ZeroDivisionError), pool.reservation() as reservation:
+        pool.reserve(reservation, "f", 3 * MEGABYTE)
+        _ = 1 / 0
+    pool.put(fake("g", megabytes=3))
+    assert names(pool) == ["g"], "what wasn't opened keeps its place"

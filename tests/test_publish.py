@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from huggingface_hub import constants
 
 import gan
 from gan import cli
+from gan.converting import convert
 from gan.errors import LabError
 from gan.publish import FILES, outlook, publish
 from tests.hub_server import TOKEN, HubServer, sha256
@@ -75,6 +77,30 @@ def test_any_model_gets_a_card(server: HubServer, folder: Path):
     files = server.repos["someone/other"].commits[-1][1]
     assert b"library_name" in files["README.md"]
     assert gan.from_pretrained(f"someone/other@{done.commit}").info.resolution == 16
+
+
+def test_the_card_says_how_the_model_is_opened_from_there(server: HubServer, tmp_path: Path):
+    tiny_model(tmp_path / "first")
+    folder = convert(tmp_path / "first", tmp_path / "mine")
+    assert (
+        'gan.load_generator("mine")  # where this folder is' in (folder / "README.md").read_text()
+    )
+    (folder / "README.md").write_text(
+        (folder / "README.md").read_text() + "python -m gan generate --model mine --seeds 0-63\n"
+    )
+    for source in (folder, folder / "model.safetensors"):
+        publish(source, "someone/mine")
+        card = server.repos["someone/mine"].commits[-1][1]["README.md"].decode()
+        assert 'generator = gan.from_pretrained("someone/mine")\n' in card
+        assert "load_generator" not in card
+        assert "--model mine" not in card
+        code = card.partition("```python\n")[2].partition("```")[0]
+        names: dict[str, Any] = {}
+        exec(code, names)
+        assert names["picture"].size == (16, 16)
+    publish(folder, "someone/mine")
+    card = server.repos["someone/mine"].commits[-1][1]["README.md"].decode()
+    assert "python -m gan generate --model someone/mine --seeds" in card
 
 
 def test_the_command_line_publishes(

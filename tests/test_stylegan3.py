@@ -20,6 +20,8 @@ from gan.generators.stylegan3 import (
     matches,
 )
 from gan.loading.formats import load_file
+from gan.recipe import Recipe
+from gan.rendering import draw_exact
 
 SMALL_T = StyleGAN3Config(
     resolution=32, z_dim=16, w_dim=12, channel_base=128, channel_max=12, num_layers=6
@@ -297,3 +299,16 @@ def test_others_are_not_taken_for_it():
     assert not matches({**shapes, "mapping.embed_proj.weight": (64, 64)})
     assert not matches({"mapping.fc0.weight": (8, 8), "synthesis.b4.const": (8, 4, 4)})
     assert not matches({})
+
+
+def test_classes_change_what_is_drawn():
+    conditional = network(dataclasses.replace(SMALL_T, c_dim=3))
+    z = torch.randn(1, 16, generator=torch.Generator().manual_seed(1))
+    ws = torch.cat([conditional.mapping(z, c) for c in torch.eye(3).split(1)])
+    drawn = conditional.synthesis(ws)
+    expected = plain_synthesis(conditional, ws)
+    assert (drawn - expected).abs().max() < 2e-5 * expected.std()
+    pictures = [draw_exact(conditional, Recipe("m", seed=1, label=label)) for label in range(3)]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert (drawn[one] - drawn[other]).abs().max() > 0.1 * drawn.std()
+        assert (pictures[one] != pictures[other]).mean() > 0.2

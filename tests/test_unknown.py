@@ -119,6 +119,18 @@ def test_a_tutorials_discriminator_is_known_by_its_shapes(tmp_path: Path):
     assert refusal(tmp_path / "netD.pth").code == "discriminator_only"
 
 
+@pytest.mark.parametrize("label", ["G", "netG_state_dict", "generator", "G_ema"])
+def test_an_unknown_generator_beside_a_discriminator_is_no_discriminator(
+    tmp_path: Path, label: str
+):
+    judge = {"main.0.weight": torch.zeros(8, 3, 4, 4), "main.2.weight": torch.zeros(1, 8, 4, 4)}
+    unknown = {"layer.weight": torch.zeros(5, 7)}
+    torch.save({label: unknown, "D": judge}, tmp_path / "n.pt")
+    assert refusal(tmp_path / "n.pt").code == "family_not_recognised"
+    torch.save({"weights": unknown, "D": judge}, tmp_path / "n.pt")
+    assert refusal(tmp_path / "n.pt").code == "discriminator_only"
+
+
 def test_a_folder_of_diffusers_is_named(tmp_path: Path):
     (tmp_path / "model_index.json").write_text("{}", encoding="utf-8")
     assert refusal(tmp_path).code == "folder_of_diffusion"
@@ -127,3 +139,9 @@ def test_a_folder_of_diffusers_is_named(tmp_path: Path):
 def test_an_onnx_file_is_known_by_its_name_too(tmp_path: Path):
     (tmp_path / "g.onnx").write_bytes(b"\x08\x99something else")
     assert refusal(tmp_path / "g.onnx").code == "file_is_onnx"
+
+
+@pytest.mark.parametrize(("suffix", "code"), [("onnx", "file_is_onnx"), ("h5", "file_is_keras")])
+def test_a_folder_with_nothing_but_such_a_file_says_so(tmp_path: Path, suffix: str, code: str):
+    (tmp_path / f"g.{suffix}").write_bytes(b"")
+    assert refusal(tmp_path).code == code

@@ -66,6 +66,10 @@ class Generator(nn.Module):
         """The picture size (pixels) at which each of the `num_ws` rows acts."""
         raise NotImplementedError
 
+    def early_resolutions(self) -> list[int]:
+        """The coarser pictures (pixels) at which `synthesis` can stop: none, unless it says so."""
+        return []
+
     def layer_names(self) -> list[str]:
         """The layers whose features can be read, coarse to fine."""
         raise NotImplementedError

@@ -8,6 +8,7 @@ known is in the tensors' shapes, and the rest is the convention of the paper and
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +18,14 @@ from torch import Tensor, nn
 
 from gan.errors import LabError
 from gan.generators.base import Generator, LatentSpace, Noise
-from gan.generators.tensors import FixedBatchNorm, Renamed, Shapes, check_size, compressed
+from gan.generators.tensors import (
+    OTHER_NETWORK,
+    FixedBatchNorm,
+    Renamed,
+    Shapes,
+    check_size,
+    compressed,
+)
 
 LARGEST = 2048  # pixels
 BOUNDS = {
@@ -143,8 +151,15 @@ class DCGAN(Generator):
 
 def matches(shapes: Shapes) -> bool:
     """Whether somewhere in these tensors there is a column of transposed convolutions that begins
-    at a vector and ends in 1, 3 or 4 colours, and nothing else beside it."""
+    at a vector and ends in 1, 3 or 4 colours, and nothing beside it but other networks."""
     return _column(shapes) is not None
+
+
+def more_than_a_column(shapes: Shapes) -> list[str]:
+    """The tensors beside the first such column that make the network another one: what projects z,
+    embeds a class or encodes a picture. Drawn without them it would draw something else."""
+    prefix = next(_columns(shapes), (None, None))[0]
+    return [] if prefix is None else _more(shapes, prefix)
 
 
 def config_from(
@@ -200,10 +215,11 @@ _Column = list[tuple[str, str | None]]  # each convolution's name, with that of 
 
 def _column(shapes: Shapes) -> _Column | None:
     """The generator's layers in order; the first, if there are several generators."""
-    return next(_columns(shapes), None)
+    found = (column for prefix, column in _columns(shapes) if not _more(shapes, prefix))
+    return next(found, None)
 
 
-def _columns(shapes: Shapes) -> Iterator[_Column]:
+def _columns(shapes: Shapes) -> Iterator[tuple[str, _Column]]:
     """Under each prefix of names, from the shortest: what is there, if that is a whole column."""
     prefixes = {"": None}
     for name in shapes if len(shapes) <= _MOST_NAMES else ():
@@ -213,7 +229,22 @@ def _columns(shapes: Shapes) -> Iterator[_Column]:
         inside = {name: shape for name, shape in shapes.items() if name.startswith(prefix)}
         column = _whole_column(inside)
         if column is not None:
-            yield column
+            yield prefix, column
+
+
+def _more(shapes: Shapes, prefix: str) -> list[str]:
+    """What isn't under `prefix`, belongs to no other network and is more than a counter."""
+    is_decoder = "decoder" in prefix.lower()
+    found = []
+    for name, shape in shapes.items():
+        if name.startswith(prefix) or math.prod(shape) <= 1:
+            continue
+        pairs = zip(name.split(".")[:-1], prefix.split("."), strict=False)
+        own = next((mine for mine, theirs in pairs if mine != theirs), "").lower()
+        is_other = OTHER_NETWORK.fullmatch(own) is not None
+        if not is_other or (is_decoder and own.startswith("e")):
+            found.append(name)
+    return found
 
 
 def _whole_column(shapes: Shapes) -> _Column | None:

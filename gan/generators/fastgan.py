@@ -197,6 +197,9 @@ class FastGAN(Generator):
     def layer_resolutions(self) -> list[int]:
         return [4]
 
+    def early_resolutions(self) -> list[int]:
+        return [EARLY] if self.resolution > EARLY else []
+
     def layer_names(self) -> list[str]:
         return ["init", *(f"feat_{r}" for r in self.config.sizes[1:])]
 

@@ -399,6 +399,12 @@ class StyleGAN2(Generator):
     def layer_resolutions(self) -> list[int]:
         return list(self.config.layers)
 
+    def early_resolutions(self) -> list[int]:
+        """All of them, where the network adds up RGB as it grows."""
+        is_skip = self.config.architecture == "skip"
+        sizes = self.config.block_resolutions if is_skip else ()
+        return [size for size in sizes if size < self.resolution]
+
     def layer_names(self) -> list[str]:
         """ "b8.conv0", "b8" (the block's end), "b8.rgb" (the picture by then, if there is one)."""
         names = []

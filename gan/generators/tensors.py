@@ -3,6 +3,7 @@ spectral norm, batch norm with fixed statistics. Files are read elsewhere (`gan.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 import torch
@@ -12,6 +13,11 @@ from torch.nn import functional as F
 from gan.errors import LabError
 
 Shapes = Mapping[str, tuple[int, ...]]
+# What people call the networks beside a generator, and what trains them; in small letters.
+OTHER_NETWORK = re.compile(
+    r"d|dis|disc|discriminator.*|critic.*|net_?d.*|d_.*|.*optim.*|opt_.*|.*scheduler.*|augment_pipe"
+    r"|e|encoder.*"
+)
 _ORIGINAL, _PARAMETRIZED = ".weight_orig", ".parametrizations.weight.original"
 
 

@@ -17,12 +17,13 @@ import torch
 from gan.device import Device
 from gan.errors import LabError
 from gan.generators.base import Generator
-from gan.loading import hub
+from gan.loading import hub, tables
 from gan.loading.content import Content
-from gan.loading.formats import load_file, open_file
+from gan.loading.formats import Room, load_file, open_file
+from gan.loading.hub_names import is_hub_name
 from gan.loading.native import ModelInfo, is_ours, read_info, read_model, save_model
 from gan.loading.policy import Policy
-from gan.loading.sniffing import sniff
+from gan.loading.sniffing import foreign, sniff
 from gan.recipe import model_name
 
 __all__ = [
@@ -30,8 +31,10 @@ __all__ = [
     "from_hub",
     "from_pretrained",
     "has_name",
+    "here",
     "list_models",
     "load_generator",
+    "look_up",
     "named_folder",
     "open_file",
     "renamed",
@@ -43,28 +46,66 @@ _SUFFIXES = {".safetensors", ".pkl", ".pt", ".pth", ".bin", ".ckpt", ".tar"}
 _RUN_EXPORTS = ("model", "latest")  # the best so far, or else the newest
 
 
-def load_generator(source: str | Path, device: Device | torch.device | None = None) -> Generator:
+def load_generator(
+    source: str | Path,
+    device: Device | torch.device | None = None,
+    room: Room | None = None,
+) -> Generator:
     """A generator, ready to draw (evaluation mode, no gradients), with `.info: ModelInfo`.
 
     `source` is a bundled name, a run directory (its best model, or else its newest), a model
     folder, a file (.safetensors, a StyleGAN snapshot, a PyTorch checkpoint), or a name on the Hub
     ("owner/name", "owner/name@revision", "owner/name:file"; a path that is there goes first).
-    `device` is the CPU where none is given. Raises LabError for a source that is missing, damaged,
+    `device` is the CPU where none is given. `room` is told before the weights are read how many
+    numbers they are, and may raise. Raises LabError for a source that is missing, damaged,
     unsafe or of a family that can't be opened yet.
     """
     target = device.torch if isinstance(device, Device) else device or torch.device("cpu")
     named = _named_folders().get(source) if isinstance(source, str) else None
     if named is not None:
-        return read_model(named / _WEIGHTS, named.name).to(target)
-    if isinstance(source, str) and hub.is_hub_name(source) and not Path(source).exists():
-        return from_hub(hub.look_up(source)).to(target)
-    return _read(_weights_file(Path(source))).to(target)
+        return _read(named / _WEIGHTS, room, named.name).to(target)
+    path = here(source)
+    if path is None and isinstance(source, str) and is_hub_name(source):
+        return from_hub(look_up(source), room=room).to(target)
+    if path is None:
+        raise LabError("unknown_model", name=source, known=", ".join(_named_folders()))
+    return _read(_weights_file(path), room).to(target)
 
 
-def _read(file: Path) -> Generator:
+def here(source: str | Path) -> Path | None:
+    """What is on this disk under that name ("~" is the home); None: nothing is, or nothing can be
+    called so, as it is too long or the home of nobody."""
+    try:
+        path = Path(source).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+def look_up(
+    name: str, policy: Policy | None = None, *, digest: str = "", token: str | None = None
+) -> hub.HubFile:
+    """`hub.look_up`, where a name may also be a path with a slip in it ("runs/digts"): whose folder
+    is here, and which the Hub doesn't know. Raises LabError."""
+    policy = policy or Policy.from_environment()
+    try:
+        return hub.look_up(name, policy, digest=digest, token=token)
+    except LabError as error:
+        is_unknown = error.code in ("hub_no_repo", "hub_unreachable", "hub_off")
+        folder = here(Path(name).parent) if is_unknown and policy.paths else None
+        if folder is None or not folder.is_dir():
+            raise
+        raise LabError("no_such_path", path=name) from error
+
+
+def _read(file: Path, room: Room | None = None, name: str | None = None) -> Generator:
+    """`name` is that of a model of ours, where it has one of its own."""
     content = Content(file, str(file))
-    is_table = sniff(content) == "safetensors"
-    return read_model(file) if is_table and is_ours(content) else load_file(file)
+    if name is None and not (sniff(content) == "safetensors" and is_ours(content)):
+        return load_file(file, room=room)
+    if room:
+        room(sum(tensor.numel for tensor in tables.read(content)[0].values()))
+    return read_model(file, name)
 
 
 def from_hub(
@@ -72,11 +113,12 @@ def from_hub(
     policy: Policy | None = None,
     progress: hub.Progress | None = None,
     token: str | None = None,
+    room: Room | None = None,
 ) -> Generator:
     """The generator in a file on the Hub, fetched if need be, on the CPU; called "owner/name".
     `token` is a person's own (`hub.fetched`). Raises LabError."""
     with hub.fetched(found, policy, progress=progress, token=token) as path:
-        generator = _read(path)
+        generator = _read(path, room)
     info = renamed(generator.info, found.repo, found.repo.partition("/")[2])
     licence = info.licence or found.licence
     generator.info = replace(info, source=found.source, licence=licence)
@@ -135,17 +177,19 @@ def _weights_file(path: Path) -> Path:
     for folder in (path, *(path / export for export in _RUN_EXPORTS)):
         if (folder / _WEIGHTS).is_file():
             return folder / _WEIGHTS
-    if path.is_dir():
-        return _only_one(path)
-    raise LabError("unknown_model", name=path, known=", ".join(_named_folders()))
+    return _only_one(path)
 
 
 def _only_one(folder: Path) -> Path:
     """The model in somebody else's folder, where there is no doubt which."""
     if (folder / "model_index.json").is_file() or (folder / "unet").is_dir():
         raise LabError("folder_of_diffusion", path=folder)
-    found = sorted(each for each in folder.iterdir() if each.suffix.lower() in _SUFFIXES)
+    inside = sorted(folder.iterdir())
+    found = [each for each in inside if each.suffix.lower() in _SUFFIXES]
     if not found:
+        for each in inside:
+            if told := foreign(each.name, each):
+                raise told
         raise LabError("folder_without_model", source=folder)
     if len(found) > 1:
         names = ", ".join(each.name for each in found)

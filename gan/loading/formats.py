@@ -9,7 +9,7 @@ Reads StyleGAN-style pickles, torch's files and safetensors. What can't be opene
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from gan.loading.native import info_of
 from gan.loading.networks import Network, networks_in, plain
 from gan.loading.sniffing import sniff
 from gan.recipe import model_name
+
+Room = Callable[[int], None]  # told how many numbers a generator has; raises where that is too much
 
 MOST_BYTES = 4 * 2**30  # a snapshot of a 1024 px network with its discriminator has 0.4
 _MOST_CONFIG = 2**20
@@ -69,10 +71,13 @@ def open_file(source: Path | Content) -> Opened:
     raise unknown.explained(content.name, found)
 
 
-def load_file(file: Path, name: str | None = None) -> Generator:
+def load_file(file: Path, name: str | None = None, room: Room | None = None) -> Generator:
     """The generator in somebody else's file, on the CPU in float32, in evaluation mode and without
-    gradients, with its `.info`. Raises LabError."""
+    gradients, with its `.info`. `room` is told before they are read how many numbers its tensors
+    hold, and may raise. Raises LabError."""
     opened = open_file(file)
+    if room:
+        room(sum(tensor.numel for tensor in opened.tensors.values()))
     generator = generator_from(opened)
     name = model_name(name or _name(file))
     generator.info = info_of(

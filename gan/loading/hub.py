@@ -15,6 +15,7 @@ it lies in a folder of its own until it was read, then it is deleted (`fetched`)
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import tempfile
@@ -24,59 +25,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan.errors import LabError
-from gan.hub_ids import COMMIT, REPO
+from gan.hub_ids import COMMIT
 from gan.loading.catalogue import catalogued
+from gan.loading.hub_choice import candidates, choose_file, no_model, refuse_what_is_no_gan
+from gan.loading.hub_names import HOME, HubName
 from gan.loading.hub_transfer import Progress, check_size, refuse_page, transfer
 from gan.loading.policy import Policy
+from gan.system import write_atomic
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-HOME = "https://huggingface.co"
 SECONDS = 10.0  # for an answer
 COMMITS_SEARCHED = 30  # back in time, for the one that holds a recipe's weights
 _MOST_COMPANION = 2**20  # config.json
+_MOST_REVISIONS = 1000  # remembered
+_MOST_FILES = 100  # of a repository, noted
 
-_NAME = re.compile(
-    rf"(?:hf://)?(?P<repo>{REPO})(?:@(?P<revision>[\w][\w./-]{{0,99}}))?(?::(?P<file>[^:]{{1,250}}))?",
-    re.ASCII,
-)
-_LINK = re.compile(
-    rf"{re.escape(HOME)}/(?P<repo>{REPO})"
-    r"(?:/(?:resolve|blob|tree|raw)/(?P<revision>[\w][\w.-]{0,99})(?:/(?P<file>[^?#]{1,250}))?)?/?(?:[?#].*)?",
-    re.ASCII,
-)
 _TOKEN = re.compile(r"[!-~]{1,4000}")  # printable ASCII: what a header may hold
-_WEIGHTS = (".safetensors", ".pkl", ".pt", ".pth", ".bin", ".ckpt", ".tar")
-# A repository holds more than its generator; these words tell, in a file's name.
-_OTHERS = re.compile(
-    r"discriminator|optimizer|optim|scheduler|training_args|encoder|e4e|lpips|vgg|inception"
-    r"|(?:^|[^a-z])(?:net)?d(?:[^a-z]|$)",
-    re.IGNORECASE,
-)
-_GENERATORS = re.compile(r"g_ema|ema|generator|(?:^|[^a-z])(?:net)?g(?:[^a-z]|$)", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class HubName:
-    """ "owner/name", with the revision (branch, tag or commit) and the file where they are told."""
-
-    repo: str
-    revision: str | None = None
-    file: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> HubName:
-        """From "owner/name", "owner/name@revision", "owner/name:file", with or without "hf://", or
-        a link to the Hub's pages. Raises LabError."""
-        found = _NAME.fullmatch(text.strip()) or _LINK.fullmatch(text.strip())
-        if not found or ".." in text or not _is_path(found["file"]):
-            raise LabError("hub_bad_name", value=text)
-        return cls(found["repo"], found["revision"], found["file"])
-
-    def __str__(self) -> str:
-        revision = f"@{self.revision}" if self.revision else ""
-        return f"{self.repo}{revision}{f':{self.file}' if self.file else ''}"
 
 
 @dataclass(frozen=True)
@@ -101,11 +67,6 @@ class HubFile:
         return f"hf://{self.repo}@{self.commit}:{self.file}"
 
 
-def is_hub_name(text: str) -> bool:
-    """Might this be a name on the Hub? (A path may look like one: who asks looks there first.)"""
-    return bool(_NAME.fullmatch(text.strip()) or _LINK.fullmatch(text.strip()))
-
-
 def look_up(
     name: str | HubName, policy: Policy | None = None, *, digest: str = "", token: str | None = None
 ) -> HubFile:
@@ -127,14 +88,18 @@ def look_up(
 def _look_up(asked: HubName, policy: Policy, digest: str, token: str | None) -> HubFile:
     if digest and (known := _cached_digest(asked, digest)):
         return known
+    if not digest and (known := _pinned(asked)):
+        return known
     with understood(asked):
         if is_offline():
             return _from_cache(asked)
         api = client(token_for(policy, token))
         try:
             found = _ask(api, asked)
-        except _unreachable():
-            return _from_cache(asked)
+        except _failures() as error:
+            if _is_refusal(error):
+                raise
+            return _from_cache(asked, error)
         return _search(api, asked, digest) if digest and not _fits(found, digest) else found
 
 
@@ -164,6 +129,7 @@ def fetch(
             here = _download(found, policy, token_for(policy, token), progress, cache)
         with here.open("rb") as file:
             refuse_page(file.read(512), found)
+        _enter(found, cache)
         return here
 
 
@@ -197,41 +163,12 @@ def _lent(token: str | None, asked: HubName) -> Iterator[None]:
         raise LabError("hub_token_refused", repo=asked.repo) from None
 
 
-def choose_file(files: Sequence[str]) -> str | None:
-    """The file that most likely holds the generator; None where none looks like one.
-
-    Safetensors before pickles, the averaged generator before others, the last snapshot before
-    earlier ones, what lies on top before what lies deep.
-    """
-    candidates = _candidates(files)
-    return candidates[0] if candidates else None
-
-
-def _candidates(files: Sequence[str]) -> list[str]:
-    """What may be a generator, the likeliest first."""
-    weights = [name for name in files if name.lower().endswith(_WEIGHTS)]
-    wanted = [name for name in weights if not _OTHERS.search(Path(name).stem)]
-    return sorted(wanted, key=_likelihood)
-
-
-def _likelihood(name: str) -> tuple[Any, ...]:
-    stem, suffix = Path(name).stem.lower(), Path(name).suffix.lower()
-    numbers = [int(number) for number in re.findall(r"\d{1,12}", stem)]
-    return (
-        name != "model.safetensors",
-        suffix != ".safetensors",
-        not (_GENERATORS.search(stem) or "final" in stem),
-        name.count("/"),
-        _WEIGHTS.index(suffix),
-        re.sub(r"\d+", "", stem),
-        [-number for number in numbers],
-        name,
-    )
-
-
-def is_in_cache(repo: str) -> bool:
-    """Is anything of a repository here?"""
-    return (_folder(repo) / "snapshots").is_dir()
+def is_in_cache(name: str) -> bool:
+    """Can this be opened without asking the Hub?"""
+    try:
+        return _from_cache(HubName.parse(name)).is_cached
+    except (LabError, OSError):
+        return False
 
 
 def is_reachable() -> bool:
@@ -291,21 +228,29 @@ def is_offline() -> bool:
     return is_offline_mode()
 
 
-def _unreachable() -> tuple[type[Exception], ...]:
-    """The errors of a network that isn't there."""
+def _failures() -> tuple[type[Exception], ...]:
+    """The errors of a network that isn't there, and of what the Hub answers in place of a yes."""
     import httpx2
+    from huggingface_hub.errors import HfHubHTTPError
 
-    return httpx2.ConnectError, httpx2.TimeoutException
+    return httpx2.TransportError, HfHubHTTPError
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Did the Hub itself say no, rather than fail?"""
+    status = getattr(getattr(error, "response", None), "status_code", 500)
+    return status < 500
 
 
 def _ask(api: HfApi, asked: HubName) -> HubFile:
     """One question to the Hub: the files of a revision with their sizes and hashes."""
     info = api.model_info(asked.repo, revision=asked.revision, files_metadata=True, timeout=SECONDS)
     siblings = {each.rfilename: each for each in info.siblings or []}
-    name = _pick(asked, list(siblings))
+    name = _pick(asked, list(siblings), info.library_name)
     listed = siblings[name]
     if not isinstance(info.sha, str) or not COMMIT.fullmatch(info.sha):
         raise LabError("hub_strange_answer", repo=asked.repo)
+    _note_revision(asked, info.sha)
     return HubFile(
         repo=asked.repo,
         commit=info.sha,
@@ -313,7 +258,7 @@ def _ask(api: HfApi, asked: HubName) -> HubFile:
         size_bytes=listed.size,
         sha256=listed.lfs.sha256 if listed.lfs else None,
         licence=licence_of(info),
-        others=tuple(each for each in _candidates(list(siblings)) if each != name),
+        others=tuple(each for each in candidates(list(siblings)) if each != name),
         companions=_companions(name, siblings),
         is_private=bool(info.private or info.gated),
         is_cached=_in_cache(asked.repo, info.sha, name) is not None,
@@ -321,16 +266,16 @@ def _ask(api: HfApi, asked: HubName) -> HubFile:
     )
 
 
-def _pick(asked: HubName, files: Sequence[str]) -> str:
+def _pick(asked: HubName, files: Sequence[str], library: str | None = None) -> str:
     if asked.file:
         if asked.file not in files:
-            known = ", ".join(_candidates(files)[:8]) or "–"
+            known = ", ".join(candidates(files)[:8]) or "–"
             raise LabError("hub_no_file", repo=asked.repo, file=asked.file, known=known)
         return asked.file
+    refuse_what_is_no_gan(asked.repo, files, library)
     chosen = choose_file(files)
     if chosen is None:
-        shown = ", ".join(sorted(files)[:8]) or "–"
-        raise LabError("hub_no_model", repo=asked.repo, files=shown)
+        raise no_model(asked.repo, files)
     return chosen
 
 
@@ -385,22 +330,55 @@ def _in_cache(repo: str, commit: str, file: str, cache: Path | None = None) -> P
     return path if path.is_file() else None
 
 
-def _from_cache(asked: HubName) -> HubFile:
-    """What is here of a repository that can't be asked."""
-    commit = asked.revision or "main"
-    if not COMMIT.fullmatch(commit):
-        ref = _folder(asked.repo) / "refs" / commit
-        commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else ""
-    snapshot = _folder(asked.repo) / "snapshots" / commit
-    if not COMMIT.fullmatch(commit) or not snapshot.is_dir():
+def _pinned(asked: HubName) -> HubFile | None:
+    """The cached file of a commit, where it came as public: nothing of it can have changed."""
+    commit, file = asked.revision or "", asked.file or ""
+    if not COMMIT.fullmatch(commit) or not file or not _in_cache(asked.repo, commit, file):
+        return None
+    said = _said(asked.repo, commit)
+    if said.get("is_private") is not False:
+        return None
+    others = tuple(each for each in said["files"] if each != file)
+    return replace(_cached_file(asked.repo, commit, file), others=others, was_offline=False)
+
+
+def _from_cache(asked: HubName, failure: Exception | None = None) -> HubFile:
+    """What is here of a repository that can't be asked; `failure` is raised where nothing is and
+    the Hub did answer."""
+    snapshot = _snapshot(asked)
+    if snapshot is None:
+        if failure is not None and hasattr(failure, "response"):
+            raise failure
         raise LabError("hub_unreachable", name=str(asked))
     files = [
         path.relative_to(snapshot).as_posix()
         for path in sorted(snapshot.rglob("*"))
         if path.is_file()
     ]
-    name = _pick(asked, files)
-    return _cached_file(asked.repo, commit, name)
+    known = candidates(files)
+    if (asked.file or None) not in (None, *files) or not known:
+        shown = ", ".join(known[:8]) or "–"
+        raise LabError("hub_not_downloaded", name=str(asked), known=shown)
+    name = asked.file or known[0]
+    others = tuple(each for each in known if each != name)
+    return replace(_cached_file(asked.repo, snapshot.name, name), others=others)
+
+
+def _snapshot(asked: HubName) -> Path | None:
+    """The folder of the commit that is meant; where no revision was asked for and the client noted
+    none, what came last."""
+    folder, revision = _folder(asked.repo), asked.revision or "main"
+    if COMMIT.fullmatch(revision):
+        snapshot = folder / "snapshots" / revision
+        return snapshot if snapshot.is_dir() else None
+    ref = folder / "refs" / revision
+    commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else ""
+    if COMMIT.fullmatch(commit) and (folder / "snapshots" / commit).is_dir():
+        return folder / "snapshots" / commit
+    here = [each for each in folder.glob("snapshots/*") if COMMIT.fullmatch(each.name)]
+    return (
+        None if asked.revision else max(here, key=lambda each: each.stat().st_mtime, default=None)
+    )
 
 
 def _cached_file(repo: str, commit: str, name: str) -> HubFile:
@@ -408,16 +386,17 @@ def _cached_file(repo: str, commit: str, name: str) -> HubFile:
     blob = path.resolve().name
     companion = str(Path(name).parent / "config.json").replace(os.sep, "/")
     has_companion = _in_cache(repo, commit, companion) is not None
+    said = _said(repo, commit)
     return HubFile(
         repo=repo,
         commit=commit,
         file=name,
         size_bytes=path.stat().st_size,
         sha256=blob if re.fullmatch(r"[0-9a-f]{64}", blob) else None,
-        licence="",
+        licence=said.get("licence", ""),
         others=(),
         companions=(companion,) if has_companion else (),
-        is_private=False,
+        is_private=said.get("is_private", False),
         is_cached=True,
         was_offline=True,
     )
@@ -431,6 +410,55 @@ def _cached_digest(asked: HubName, digest: str) -> HubFile | None:
             commit, *parts = path.relative_to(snapshots).parts
             return _cached_file(asked.repo, commit, "/".join(parts))
     return None
+
+
+def _note_revision(asked: HubName, commit: str) -> None:
+    """Remembers which commit a branch is at, until that is downloaded (`_enter`): the page looks at
+    a branch, then asks for the commit."""
+    revision = asked.revision or "main"
+    if not COMMIT.fullmatch(revision):
+        if len(_revisions) >= _MOST_REVISIONS:
+            _revisions.clear()
+        _revisions[asked.repo, commit] = revision
+
+
+def _enter(found: HubFile, cache: Path) -> None:
+    """Notes in the cache, for when the Hub can't be asked, which branch it is (where and as the
+    client notes it) and what the Hub said of the file."""
+    if found.was_offline:
+        return
+    if revision := _revisions.get((found.repo, found.commit)):
+        ref = _folder(found.repo, cache) / "refs" / revision
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(ref, found.commit.encode())
+    said = {
+        "licence": found.licence,
+        "is_private": found.is_private,
+        "files": [found.file, *found.others[:_MOST_FILES]],
+    }
+    note = _note(found.repo, found.commit, cache)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(note, json.dumps(said).encode())
+
+
+def _note(repo: str, commit: str, cache: Path | None = None) -> Path:
+    return _folder(repo, cache) / "latent-lab" / f"{commit}.json"
+
+
+def _said(repo: str, commit: str) -> dict[str, Any]:
+    """What the Hub said when the file came; empty where that isn't known."""
+    try:
+        said = json.loads(_note(repo, commit).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    kinds = {"licence": str, "is_private": bool, "files": list}
+    is_sound = isinstance(said, dict) and all(
+        isinstance(said.get(key), kind) for key, kind in kinds.items()
+    )
+    return said if is_sound else {}
+
+
+_revisions: dict[tuple[str, str], str] = {}  # (repository, commit) → the branch that is there
 
 
 # Downloading
@@ -480,10 +508,6 @@ def _download(
             token=token,
         )
     )
-
-
-def _is_path(file: str | None) -> bool:
-    return file is None or not (file.startswith("/") or "\\" in file or "//" in file)
 
 
 # Errors: the client's, in our words

@@ -528,6 +528,7 @@ _REBUILDERS: dict[str, Callable[..., Any]] = {
 _HANDLERS: dict[str, Callable[..., Any]] = {
     **_REBUILDERS,
     "torch._tensor._rebuild_from_type_v2": _typed,
+    "torch.torch_version.TorchVersion": lambda version="": text_of(version),
     "torch.Size": lambda sizes=(): _sizes(sizes),
     "torch_utils.persistence._reconstruct_persistent_obj": _persistent_object,
     "collections.OrderedDict": _pairs,

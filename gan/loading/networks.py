@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gan.generators.tensors import OTHER_NETWORK
 from gan.loading.content import LazyTensor
 from gan.loading.machine import Node, printable
 
@@ -23,10 +24,6 @@ _LONGEST_TEXT = 200
 _MOST_ITEMS = 64
 _AVERAGED = re.compile(r"(.*[._-])?(ema|gs|averaged?)([._-].*)?|.*ema")
 _GENERATOR = re.compile(r"g|gen|generator|net_?g|g_model|g_net|generator_.*|(net_?)?g_state.*")
-_OTHER = re.compile(
-    r"d|dis|disc|discriminator.*|critic.*|net_?d.*|d_.*|.*optim.*|opt_.*|.*scheduler.*|augment_pipe"
-    r"|e|encoder.*"
-)
 _WRAPPINGS = ("module.", "_orig_mod.")
 _PARTS = ("G_ema.", "g_ema.", "generator_ema.", "netG.", "net_g.", "generator.", "G.", "g.")
 _BUFFERS = (
@@ -52,7 +49,12 @@ class Network:
     @property
     def is_generator(self) -> bool:
         """As far as its label tells."""
-        return not _OTHER.fullmatch(_last(self.label))
+        return not OTHER_NETWORK.fullmatch(_last(self.label))
+
+    @property
+    def is_called_generator(self) -> bool:
+        """Does its label say so?"""
+        return _rank(self) < 2
 
 
 def networks_in(tree: Any) -> list[Network]:
@@ -69,7 +71,7 @@ def _last(label: str) -> str:
 
 def _rank(network: Network) -> int:
     names = network.label.lower().split("/")
-    if any(map(_OTHER.fullmatch, names)):
+    if any(map(OTHER_NETWORK.fullmatch, names)):
         return 3
     if any(map(_AVERAGED.fullmatch, names)):
         return 0

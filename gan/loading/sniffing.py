@@ -29,6 +29,18 @@ def sniff(content: Content) -> str:
     raise LabError("unknown_format", path=name, start=head[:16].hex(" "))
 
 
+def foreign(name: str, path: object = None) -> LabError | None:
+    """What is said of a file of another program, by the end of its name alone; None: nothing."""
+    path, suffix = path or name, name.lower().rpartition(".")[2]
+    if suffix == "onnx":
+        return LabError("file_is_onnx", path=path)
+    if suffix == "gguf":
+        return LabError("file_is_gguf", path=path)
+    if suffix in ("h5", "hdf5"):
+        return LabError("file_is_keras", path=path)
+    return None
+
+
 def _refuse_what_is_no_model(head: bytes, name: str) -> None:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head and not name.endswith(".safetensors"):

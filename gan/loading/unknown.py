@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 
 from gan.errors import LabError
+from gan.generators import dcgan
 from gan.loading.networks import Network
 
 _SHOWN = 3  # names of tensors, in a message
@@ -34,6 +35,7 @@ def explained(path: str, found: list[Network]) -> LabError:
     return (
         _other_gan(path, names, classes)
         or _no_gan(path, names)
+        or _more_than_dcgan(path, found)
         or _part_of_one(path, found, names)
         or LabError(
             "family_not_recognised",
@@ -78,6 +80,18 @@ def _no_gan(path: str, names: list[str]) -> LabError | None:
     return None
 
 
+def _more_than_dcgan(path: str, found: list[Network]) -> LabError | None:
+    """A network that has a DCGAN's layers and others: an autoencoder, or a GAN built otherwise."""
+    for network in found:
+        more = dcgan.more_than_a_column(network.shapes)
+        if any("encoder" in name.lower() for name in more):
+            return LabError("looks_like_autoencoder", path=path)
+        if more:
+            names = ", ".join(more[:_SHOWN])
+            return LabError("network_has_more", path=path, family="DCGAN", names=names)
+    return None
+
+
 def _part_of_one(path: str, found: list[Network], names: list[str]) -> LabError | None:
     """One half of a network, or the network that judges."""
     halves = {half: _has(names, pattern) for half, pattern in _PARTS_OF_STYLEGAN2.items()}
@@ -86,6 +100,8 @@ def _part_of_one(path: str, found: list[Network], names: list[str]) -> LabError 
         return LabError("half_a_network", path=path, family="StyleGAN2", missing=missing)
     if _has(names, r"synthesis\.(input|L\d+_)"):
         return LabError("half_a_network", path=path, family="StyleGAN3", missing="mapping.fc0")
+    if any(network.is_called_generator for network in found):
+        return None  # one that isn't known, whatever is beside it
     if _has(names, _DISCRIMINATOR) or not any(network.is_generator for network in found):
         return LabError("discriminator_only", path=path)
     return LabError("discriminator_only", path=path) if _judges(found) else None

@@ -10,6 +10,7 @@ with; no answer, no log and no file holds it.
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -22,8 +23,8 @@ from gradio.utils import get_upload_folder
 
 from gan import rendering
 from gan.errors import LabError
-from gan.loading import hub
-from gan.loading.catalogue import catalogue
+from gan.loading import here, hub, look_up
+from gan.loading.catalogue import Entry, catalogue
 from gan.loading.policy import CATALOGUE, MEGABYTE, Policy
 from gan.openings import FILES, Dropped, Openings, Source
 from gan.recipe import Recipe
@@ -45,8 +46,7 @@ async def picker(asked: Json) -> Json:
     return {
         "models": [describe(info) for info in rendering.shared().models()],
         "catalogue": [
-            entry.to_json() | {"reason": _reason(entry.repo, policy, online)}
-            for entry in catalogue()
+            entry.to_json() | {"reason": _reason(entry, policy, online)} for entry in catalogue()
         ],
         "allowed": allowed(policy),
         "online": online,
@@ -63,12 +63,12 @@ def allowed(policy: Policy) -> Json:
     }
 
 
-def _reason(repo: str, policy: Policy, online: bool) -> str | None:
+def _reason(entry: Entry, policy: Policy, online: bool) -> str | None:
     if not policy.hub:
         return "error.hub_off"
-    if not policy.allows(repo, True):
+    if not policy.allows(entry.repo, True):
         return "models.not_allowed"
-    if not online and not hub.is_in_cache(repo):
+    if not online and not hub.is_in_cache(entry.name):
         return "models.offline"
     return None
 
@@ -83,11 +83,18 @@ async def look(asked: Json) -> Json:
     policy = rendering.shared().policy
     if name.startswith(f"{FILES}/"):
         raise LabError("drop_it_again", name=name.partition("/")[2])
-    path = Path(name).expanduser()
-    if policy.paths and await _beside(path.exists):
+    path = await _beside(partial(here, name)) if policy.paths else None
+    if path is not None:
         return {"found": {"kind": "path", "name": str(path), "title": path.name}}
-    found = await _beside(partial(hub.look_up, name, policy, digest=digest, token=_token(asked)))
+    if policy.paths and _is_written_as_path(name):
+        raise LabError("no_such_path", path=name)
+    found = await _beside(partial(look_up, name, policy, digest=digest, token=_token(asked)))
     return {"found": _told(found, policy)}
+
+
+def _is_written_as_path(name: str) -> bool:
+    """Can this be nothing but a path?"""
+    return re.match(r"[/~\\]|\.{1,2}[/\\]|[A-Za-z]:[/\\]", name) is not None
 
 
 def _told(found: hub.HubFile, policy: Policy) -> Json:
@@ -127,8 +134,8 @@ def _source(asked: Json) -> Source:
     if kind == "path":
         if not policy.paths:
             raise LabError("paths_off")
-        path = Path(name).expanduser()
-        if not path.exists():
+        path = here(name)
+        if path is None:
             raise LabError("no_such_path", path=name)
         return path
     if kind == "file":

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import gan
 from tests.browser.conftest import serving
 from tests.hub_server import TOKEN, Fault, HubServer
 from tests.tiny import TINY_CLASSES, tiny_model
@@ -123,6 +124,69 @@ def test_what_fails_is_told_in_the_card(
     assert lab.page.locator("#lab-models h2").text_content() == "模型"
     lab.page.keyboard.press("Escape")
     assert lab.page.locator("#lab-find-name").is_hidden()
+
+
+def test_who_stops_is_at_the_card_at_once(
+    new_lab: Callable[..., Any], online: str, hub: HubServer
+) -> None:
+    hub.commit("someone/slow", {"G.pkl": bytes(5000)})
+    hub.faults["G.pkl"] = Fault(cut_after=0)  # the download pauses and tries again, for seconds
+    try:
+        lab, other = new_lab(url=online).open(), new_lab(url=online).open()
+        for each in (lab, other):
+            look_up(each, "someone/slow")
+            each.page.locator("#lab-found .keep").click()
+            each.page.locator("#lab-found [role=progressbar]").wait_for()
+        stop = lab.page.locator("#lab-found").get_by_text("Stop")
+        stop.click()
+        lab.page.locator("#lab-found .keep").wait_for(timeout=1000)
+        assert other.page.locator("#lab-found [role=progressbar]").is_visible()
+        lab.page.locator("#lab-find-name").fill("someone/small")
+        lab.page.keyboard.press("Enter")
+        lab.page.get_by_text("cc0-1.0").wait_for()
+        lab.page.locator("#lab-found .keep").click()
+        drawn(lab, "someone/small")
+        other.page.locator("#lab-found .found-error").wait_for(timeout=60_000)
+        assert lab.page.locator("#lab-models").is_hidden(), "the stopped one spoke up again"
+    finally:
+        del hub.faults["G.pkl"]
+
+
+def test_a_model_from_a_path_is_found_again_by_who_opened_it(
+    new_lab: Callable[..., Any], online: str, tmp_path: Path
+) -> None:
+    tiny_model(tmp_path / "elsewhere", seed=9)
+    revision = gan.load_generator(tmp_path / "elsewhere").info.revision
+    link = f"?m=elsewhere&r={revision}&s=4"
+    stranger = new_lab(url=online).open(link)
+    error = stranger.page.locator("#lab-found .found-error")
+    error.wait_for()
+    assert "Drop its file" in error.text_content()
+    assert str(tmp_path) not in stranger.page.content()
+    item = {"kind": "path", "name": str(tmp_path / "elsewhere"), "title": "Mine", "detail": ""}
+    item |= {"model": "elsewhere", "revision": revision}
+    owner = new_lab(url=online).open()
+    owner.page.evaluate(
+        "(item) => localStorage.setItem('latent-lab.models.v1', JSON.stringify([item]))", item
+    )
+    owner.page.goto(online + link)
+    card = owner.page.locator("#lab-found")
+    card.get_by_text("The recipe was made with this model").wait_for()
+    card.locator(".keep").click()
+    assert "s=4" in drawn(owner, "elsewhere")
+
+
+def test_the_same_weights_under_another_name_draw_the_recipe(
+    new_lab: Callable[..., Any], online: str, tmp_path: Path
+) -> None:
+    tiny_model(tmp_path / "mine", seed=10)
+    file = tmp_path / "faces (1).safetensors"
+    file.write_bytes((tmp_path / "mine" / "model.safetensors").read_bytes())
+    revision = gan.load_generator(file).info.revision
+    lab = new_lab(url=online).open(f"?m=_file/faces&r={revision}&s=7")
+    lab.page.locator("#lab-found .found-error").wait_for()
+    lab.page.locator("#lab-model-file").set_input_files(file)
+    assert "s=7" in drawn(lab, "_file/faces-1")
 
 
 def test_a_private_model_opens_with_ones_own_token(

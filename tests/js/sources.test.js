@@ -7,10 +7,12 @@ import { costText, familyName, originText } from "../../gan/ui/live/models.js";
 import {
   hubSource,
   isPicture,
+  isModelOf,
   ownOf,
   portable,
   portableName,
   recentFromText,
+  recentPath,
   secondsText,
   sizeText,
   withRecent,
@@ -80,6 +82,23 @@ test("a model that came by a token has the Hub's name for others, and draws thei
   assert.equal(ownOf(models, { model: "o/n-x.y", revision: "" }), undefined);
   assert.equal(ownOf(models, { model: name.replace("0123", "9999"), revision }), own, "of last week");
   assert.equal(ownOf(models, { model: name, revision }), undefined, "it is found by its name");
+});
+
+test("a recipe's model is known by its weights, and by its name where those aren't told", () => {
+  const model = { name: "_file/faces-1", revision: "0123456789ab" };
+  assert.ok(isModelOf({ model: "_file/faces", revision: "0123456789ab" }, model));
+  assert.ok(!isModelOf({ model: "_file/faces-1", revision: "ffffffffffff" }, model));
+  assert.ok(isModelOf({ model: "_file/faces-1", revision: "" }, model));
+  assert.ok(!isModelOf({ model: "_file/faces", revision: "" }, model));
+});
+
+test("the recent path of a recipe's weights is found again", () => {
+  const one = { kind: "path", name: "/a/one", title: "", model: "one", revision: "aaa", detail: "" };
+  const hub = { ...one, kind: "hub", name: "o/one", revision: "bbb" };
+  const list = [hub, one];
+  assert.equal(recentPath(list, { model: "renamed", revision: "aaa" }), one);
+  assert.equal(recentPath(list, { model: "one", revision: "" }), one);
+  assert.equal(recentPath(list, { model: "one", revision: "bbb" }), undefined);
 });
 
 test("what the storage holds is read with care", () => {

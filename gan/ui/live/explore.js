@@ -7,7 +7,7 @@ import { createControls } from "./controls.js";
 import { createDeeds } from "./deeds.js";
 import { besideFrom, placeOf, sendToParent, shareLink, withRecipe } from "./links.js";
 import { Refused, createMessages } from "./messages.js";
-import { createModels } from "./models.js";
+import { NOT_HERE, createModels } from "./models.js";
 import { NEW_MODEL, createMoments } from "./moments.js";
 import { fromQuery, hasRecipe, same, toJson, toQuery } from "./recipe.js";
 import { initialState, modelOf, reduce, shelfFromText, shelfToText } from "./reducer.js";
@@ -183,7 +183,7 @@ export function startExplore({ element, server, props, upload }) {
 
   /** What can't be drawn gives way to what can; the person has been told why. */
   function refused(error, { recipe }) {
-    if (error.code === "model_not_open") models.offer(recipe);
+    if (NOT_HERE.includes(error.code)) models.offer(recipe);
     if (error.code === "other_revision") {
       dispatch({ type: "open", recipe: { ...toJson(recipe), revision: "" } });
     } else if (!stage.hasDrawn()) {

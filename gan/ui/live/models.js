@@ -6,9 +6,11 @@ import { factsOf } from "./moments.js";
 import { keyOf, modelOf } from "./reducer.js";
 import {
   hubSource,
+  isModelOf,
   ownOf,
   portableName,
   recentFromText,
+  recentPath,
   secondsText,
   sizeText,
   withRecent,
@@ -24,6 +26,9 @@ const MEGABYTE = 2 ** 20;
 const HUB = "https://huggingface.co";
 // Refusals that a person's own token may answer.
 const LENDABLE = ["hub_no_repo", "hub_gated", "hub_bad_token", "hub_token_refused", "hub_token_form"];
+
+// Refusals of a recipe whose model could be opened.
+export const NOT_HERE = ["model_not_open", "unknown_model"];
 
 export function createModels(lab, upload) {
   const { $, element, t, dispatch } = lab;
@@ -165,7 +170,10 @@ export function createModels(lab, upload) {
       detail: parts.join(" · "),
       note: entry.repo,
       licence: entry.licence || t("models.licence_look"),
-      chosen: () => lookUp(entry.name),
+      chosen: () => {
+        wanted = null;
+        lookUp(entry.name);
+      },
     });
     button.disabled = Boolean(entry.reason);
     if (entry.reason) button.title = t(entry.reason);
@@ -204,7 +212,8 @@ export function createModels(lab, upload) {
 
   function showFound(failure = null) {
     const rows = [make("p", "found-title", found.title)];
-    if (wanted) rows.unshift(make("p", "hint", t("models.wanted")));
+    const isFor = wanted && [portableName(wanted.model), wantedPath()].includes(asked.name);
+    if (isFor) rows.unshift(make("p", "hint", t("models.wanted")));
     if (found.kind === "hub") rows.push(hubFacts());
     if (failure) rows.push(make("p", "found-error", words(failure)));
     if (found.too_large) {
@@ -282,30 +291,34 @@ export function createModels(lab, upload) {
   /** Begins to open a source, follows it to its end, then shows its picture. */
   async function open(source) {
     if (opening) return;
-    opening = { id: null, source };
+    const mine = { id: null, source };
+    opening = mine;
     try {
       progress({ stage: "waiting", here: 0, size: null });
       const { kind, name, label } = source;
       const recipe = lab.pictureJson(wanted);
       const lent = kind === "hub" ? { token } : {};
-      const { id } = await lab.call("open_model", { kind, name, label, recipe, ...lent });
-      opening.id = id;
-      await follow(id, source);
+      mine.id = (await lab.call("open_model", { kind, name, label, recipe, ...lent })).id;
+      if (opening === mine) await follow(mine);
+      else giveBack(mine);
     } catch (error) {
-      refused(error);
+      if (opening === mine) refused(error);
     } finally {
-      opening = null;
+      if (opening === mine) opening = null;
     }
   }
 
-  async function follow(id, source) {
+  /** Asks how far it is until it has ended, or this person has stopped it. */
+  async function follow(mine) {
     for (;;) {
-      const told = await lab.call("opening", { id });
-      if (told.stage === "done") return arrived(told.model, source);
+      const told = await lab.call("opening", { id: mine.id });
+      if (opening !== mine) return;
+      if (told.stage === "done") return arrived(told.model, mine.source);
       if (told.stage === "failed") throw new Refused(told.failure);
       if (told.stage === "stopped") return stopped();
       progress(told);
       await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN));
+      if (opening !== mine) return;
     }
   }
 
@@ -332,10 +345,17 @@ export function createModels(lab, upload) {
     const stop = make("button", "text-button", t("models.stop"));
     stop.type = "button";
     stop.addEventListener("click", () => {
-      stop.disabled = true;
-      if (opening?.id) lab.call("stop_opening", { id: opening.id }).catch(complain);
+      if (!opening) return;
+      const mine = opening;
+      opening = null; // others may still wait for it: this page no longer does
+      if (mine.id) giveBack(mine);
+      stopped();
     });
     return stop;
+  }
+
+  function giveBack({ id }) {
+    lab.call("stop_opening", { id }).catch(complain);
   }
 
   function stopped() {
@@ -348,8 +368,7 @@ export function createModels(lab, upload) {
     dispatch({ type: "known", model });
     const recipe = wanted;
     forget();
-    const isWanted = recipe && portableName(recipe.model) === portableName(model.name);
-    if (isWanted && ["", model.revision].includes(recipe.revision)) {
+    if (recipe && isModelOf(recipe, model)) {
       const { name, revision } = model;
       dispatch({ type: "open", recipe: { ...recipe, model: name, revision } });
     } else {
@@ -366,6 +385,7 @@ export function createModels(lab, upload) {
   async function openFile(file) {
     if (opening) return;
     if (!dialog.open) await show();
+    found = null; // what was looked at before has nothing to do with this file
     const most = picker?.allowed.upload_megabytes;
     if (most !== undefined && file.size > most * MEGABYTE) {
       return void refused(new Refused({ code: "upload_too_large", values: { most } }));
@@ -383,7 +403,6 @@ export function createModels(lab, upload) {
     } finally {
       opening = null;
     }
-    found = null;
     await open(source);
   }
 
@@ -400,21 +419,35 @@ export function createModels(lab, upload) {
       dispatch({ type: "known", model: await factsOf(lab, recipe) });
       dispatch({ type: "open", recipe }, event);
     } catch (error) {
-      if (error.code === "model_not_open") await offer(recipe);
+      if (NOT_HERE.includes(error.code)) await offer(recipe);
       else lab.complain(error);
     }
   }
 
-  /** Offers to open the model that a recipe names; what is in the cache is opened at once. */
+  /** Offers to open the model that a recipe names; what is in the cache is opened at once. One
+   * that came from a path is found again where this person opened it, or else asked for. */
   async function offer(recipe) {
     if (opening || (wanted && dialog.open)) return;
     await show();
     wanted = recipe;
+    if (!recipe.model.includes("/")) {
+      const path = picker?.allowed.paths && wantedPath();
+      if (path && (await lookUp(path))) return;
+      const { model: name } = recipe;
+      const revision = recipe.revision || "?";
+      return say([make("p", "found-error", t("models.name_it", { name, revision }))]);
+    }
     if (!(await lookUp(portableName(recipe.model), recipe.revision ?? ""))) return;
     if (found.cached && wanted === recipe) await open(found);
   }
 
+  /** The path at which this person opened the model that the recipe waits for. */
+  function wantedPath() {
+    return wanted && recentPath(recent(), wanted)?.name;
+  }
+
   async function again(item) {
+    wanted = null;
     const key = keyOf({ name: item.model, revision: item.revision });
     if (!known()[key]) {
       try {
@@ -496,7 +529,7 @@ export function createModels(lab, upload) {
     $("#lab-find").addEventListener("submit", (event) => {
       event.preventDefault();
       const name = $("#lab-find-name").value.trim();
-      wanted = null;
+      if (wanted?.model.includes("/")) wanted = null; // else its path was asked for
       if (name && !opening) lookUp(name);
     });
     $("[data-models=file]").addEventListener("click", () => $("#lab-model-file").click());

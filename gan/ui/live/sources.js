@@ -59,6 +59,19 @@ export function withRecentAt(list, item, index) {
   return withoutRecent(list, item).list.toSpliced(index, 0, item).slice(0, MOST_RECENT);
 }
 
+/** The recent path at which the weights of a recipe were; by the name, where it tells no revision. */
+export function recentPath(list, { model, revision }) {
+  const isIt = (one) => (revision ? one.revision === revision : one.model === model);
+  return list.find((one) => one.kind === "path" && isIt(one));
+}
+
+/** Was the recipe made with this model? The weights decide, whatever their file is called; the
+ * name only where the recipe doesn't tell them. */
+export function isModelOf(recipe, model) {
+  if (recipe.revision) return recipe.revision === model.revision;
+  return portableName(recipe.model) === portableName(model.name);
+}
+
 /** The name that a model has on the Hub, for everybody: a model that came by a person's token is
  * called by a name that nobody else knows (gan/openings.py). */
 export function portableName(name) {
