@@ -1,6 +1,7 @@
 // The panel's controls but the direction rows: what they show (sync) and what they ask (dispatch).
 
 import { directionLabel } from "./directions.js";
+import { onChosen } from "./keys.js";
 import { costText, familyName, originText } from "./models.js";
 import { isOlder } from "./moments.js";
 import { round4, same } from "./recipe.js";
@@ -212,7 +213,7 @@ export function createControls(lab) {
     input.addEventListener("input", (event) => {
       if (input.value !== "" && input.validity.valid) change(patch(input.valueAsNumber), event);
     });
-    input.addEventListener("change", (event) => {
+    onChosen(input, (event) => {
       if (input.value !== "") change(patch(round4(input.valueAsNumber)), event);
       settle(event);
       sync();

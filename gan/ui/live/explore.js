@@ -46,6 +46,7 @@ export function startExplore({ element, server, props, upload }) {
     settle,
     call,
     state: () => state,
+    isShown: () => document.documentElement.dataset.page === "explore",
     model: () => state && modelOf(state.models, state.recipe),
     costOf: (recipe) => modelOf(state.models, recipe)?.cost,
     open: (recipe, event) => models.openRecipe(recipe, event),

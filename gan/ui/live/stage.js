@@ -175,6 +175,7 @@ export function createStage(lab, transport, refused) {
     ask,
     showFirst,
     hold,
+    isHolding: () => isHolding,
     picture,
     isExact,
     isBusy: loop.isBusy,
