@@ -289,7 +289,7 @@ def test_the_shelf_survives_a_reload(lab: Any, truth: Truth) -> None:
     lab.page.locator(".slot").nth(1).hover()
     lab.page.locator(".forget").nth(1).click()
     assert kept.count() == 1
-    lab.page.locator(".toast button").click()
+    lab.page.locator(".toast button").first.click()
     assert kept.count() == 2
 
 

@@ -5,6 +5,7 @@ import { listenDrop } from "./dropping.js";
 import { listenKeys } from "./keys.js";
 import { createLooking } from "./looking.js";
 import { fromJson } from "./recipe.js";
+import { LONGEST_SHELF } from "./reducer.js";
 import { isPicture } from "./sources.js";
 import { base64 } from "./transport.js";
 
@@ -62,9 +63,13 @@ export function createDeeds(lab) {
   /** Onto the shelf, with a thumbnail of the very picture. */
   async function keep() {
     settle();
-    const thumbnail = await stage.picture();
-    if (!thumbnail) return;
-    dispatch({ type: "keep", id: crypto.randomUUID?.() ?? String(Math.random()), thumbnail });
+    const recipe = lab.state().settled;
+    const thumbnail = await stage.thumbnailOf(recipe);
+    const id = crypto.randomUUID?.() ?? String(Math.random());
+    dispatch({ type: "keep", id, recipe, thumbnail });
+    if (!lab.state().forgotten) return;
+    const undo = { action: () => dispatch({ type: "restore" }), label: t("explore.undo_forget") };
+    toast(t("explore.shelf_full", { count: LONGEST_SHELF }), undo);
   }
 
   function dispatchSeed(seed, event) {

@@ -57,7 +57,8 @@ export function createRows(lab) {
   }
 
   function isOurs(recipe) {
-    return recipe.model === model.model && recipe.revision === model.revision;
+    const [asked, ours] = [lab.stamped(recipe), lab.stamped(model)];
+    return asked.model === ours.model && asked.revision === ours.revision;
   }
 
   /** Five pictures for a look are too many where one takes seconds. */
