@@ -9,7 +9,6 @@ import { LONGEST_SHELF } from "./reducer.js";
 import { isPicture } from "./sources.js";
 import { base64 } from "./transport.js";
 
-const MOST_MEGABYTES = 8; // of a PNG that is dropped on the page
 
 export function createDeeds(lab) {
   const { $, element, t, dispatch, settle, toast, stage } = lab;
@@ -27,7 +26,7 @@ export function createDeeds(lab) {
     "full-leave": looking.toggleFull,
     beside: () => lab.beside.toggle(),
     "beside-close": () => lab.beside.toggle(),
-    link: async () => copied(await copy(lab.link(), "explore.link_title"), "explore.link_copied"),
+    link,
     python,
     "download-menu": () => showMenu($(".menu-list").hidden),
     download,
@@ -91,29 +90,33 @@ export function createDeeds(lab) {
 
   // --- out of the page -----------------------------------------------------------------------
 
-  async function python() {
-    const { code } = await lab.call("snippet", { recipe: recipeJson() });
-    copied(await copy(code, "explore.python_title"), "explore.python_copied");
+  async function link() {
+    const text = lab.link();
+    const note = t(`explore.link_opens_${lab.linkOpens(text)}`);
+    await copy(text, { title: "explore.link_title", copied: "explore.link_copied", note });
   }
 
-  /** To the clipboard, or, where the browser forbids that, into a sheet to copy from. */
-  async function copy(text, title) {
+  async function python() {
+    const { code, runs } = await lab.call("snippet", { recipe: recipeJson() });
+    const note = t(`explore.python_runs_${runs}`);
+    await copy(code, { title: "explore.python_title", copied: "explore.python_copied", note });
+  }
+
+  /** To the clipboard, or, where the browser forbids that, into a sheet to copy from; `note` says
+   * what it is good for. */
+  async function copy(text, { title, copied, note }) {
     try {
       await navigator.clipboard.writeText(text);
-      return true;
+      toast(t(copied, { note }));
     } catch {
-      showSheet(text, t(title));
-      return false;
+      showSheet(text, t(title), note);
     }
   }
 
-  function copied(isDone, key) {
-    if (isDone) toast(t(key));
-  }
-
-  function showSheet(text, title) {
+  function showSheet(text, title, note) {
     const area = $("#lab-sheet textarea");
     $(".sheet-title").textContent = title;
+    $(".sheet-note").textContent = note;
     area.value = text;
     area.setAttribute("aria-label", title);
     $("#lab-sheet").showModal();
@@ -144,6 +147,8 @@ export function createDeeds(lab) {
       const { scale } = item.dataset;
       const side = (lab.model()?.resolution ?? 0) * Number(scale);
       item.textContent = t("explore.download_scale", { scale, side });
+      item.disabled = scale !== "1" && side > lab.mostPixels;
+      item.title = item.disabled ? t("explore.download_too_large", { most: lab.mostPixels }) : "";
     }
     if (isOpen) list.firstElementChild.focus();
   }
@@ -153,13 +158,8 @@ export function createDeeds(lab) {
   async function readFile(file) {
     if (!file) return;
     if (!isPicture(file)) return void (await lab.models.openFile(file));
-    if (file.size > MOST_MEGABYTES * 2 ** 20) {
-      return void lab.complain({
-        code: "request_too_large",
-        values: { megabytes: MOST_MEGABYTES },
-      });
-    }
-    const data = base64(new Uint8Array(await file.arrayBuffer()));
+    const head = file.slice(0, lab.recipeWithin); // a picture may be large; its recipe comes first
+    const data = base64(new Uint8Array(await head.arrayBuffer()));
     const { recipe } = await lab.call("read", { data });
     await lab.open(fromJson(recipe));
     toast(t("explore.opened", { name: file.name }));

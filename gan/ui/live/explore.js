@@ -5,12 +5,20 @@ import { createAsides } from "./asides.js";
 import { createBeside } from "./beside.js";
 import { createControls } from "./controls.js";
 import { createDeeds } from "./deeds.js";
-import { besideFrom, placeOf, sendToParent, shareLink, withRecipe } from "./links.js";
+import { besideFrom, opensIn, placeOf, sendToParent, shareLink, withRecipe } from "./links.js";
 import { Refused, createMessages } from "./messages.js";
 import { createModels } from "./models.js";
 import { NEW_MODEL, createMoments } from "./moments.js";
 import { fromQuery, hasRecipe, same, toJson, toQuery } from "./recipe.js";
-import { initialState, modelOf, reduce, shelfFromText, shelfToText, stamped } from "./reducer.js";
+import {
+  besideOf,
+  initialState,
+  modelOf,
+  reduce,
+  shelfFromText,
+  shelfToText,
+  stamped,
+} from "./reducer.js";
 import { createRows } from "./rows.js";
 import { createShelf } from "./shelf.js";
 import { portable, portableName } from "./sources.js";
@@ -35,6 +43,7 @@ export function startExplore({ element, server, props, upload }) {
 
   /** What the parts of the page know of each other. */
   const lab = {
+    ...{ mostPixels: props.start.most_pixels, recipeWithin: props.start.recipe_within },
     element,
     $,
     t,
@@ -57,6 +66,7 @@ export function startExplore({ element, server, props, upload }) {
     longFacts: (model) => controls.longFacts(model),
     settledJson: () => toJson(state.settled),
     link: () => shareLink(placeOf(window, space), portable(lab.stamped(state.settled)), besideForAll()),
+    linkOpens: (link) => opensIn(link, [lab.model(), besideOf(state)]),
     describe: (recipe, model) => controls.description(recipe, model),
     directions: () => rows.names(),
   };
