@@ -13,18 +13,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 def parse() -> argparse.Namespace:
     """The flags; every one has a sensible default."""
-    parser = argparse.ArgumentParser(description="Open, steer and train GANs in the browser.")
-    parser.add_argument("--host", help="127.0.0.1 is this machine only, 0.0.0.0 the network")
-    parser.add_argument("--port", type=int, help="the first free one from 7860 on, unless given")
-    parser.add_argument("--model", help="the model to start with: a name, a folder, a run, a file")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--share", action="store_true", help="a public link through gradio.live")
-    parser.add_argument(
-        "--training",
-        choices=("on", "off"),
-        help="whether people may train here: on, but off where strangers can reach the page",
-    )
-    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    from gan.cli import say
+
+    parser = argparse.ArgumentParser(description=say("cli.app.about"))
+    parser.add_argument("--host", help=say("cli.app.host"))
+    parser.add_argument("--port", type=int, help=say("cli.app.port"))
+    parser.add_argument("--model", help=say("cli.app.model"))
+    parser.add_argument("--device", default="auto", help=say("cli.device"))
+    parser.add_argument("--share", action="store_true", help=say("cli.app.share"))
+    parser.add_argument("--training", choices=("on", "off"), help=say("cli.app.training"))
+    parser.add_argument("--open", action="store_true", help=say("cli.app.open"))
     return parser.parse_args()
 
 

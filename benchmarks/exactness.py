@@ -113,8 +113,10 @@ class _DoubleInputs:
     """A generator that is asked in float32 and maps in float64."""
 
     def __init__(self, generator: Generator):
-        self.generator, self.z_dim, self.c_dim = generator, generator.z_dim, generator.c_dim
-        self.w_dim, self.parameters = generator.w_dim, generator.parameters
+        self.generator = generator
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.generator, name)
 
     def mapping(self, z: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
         return self.generator.mapping(z.double(), None if c is None else c.double())
@@ -140,11 +142,12 @@ def comparisons(
     yield "directions in float64", exact(generator, wanted, directions_in_float64(generator))
     yield "weights stored in float16", exact(stored_in_half(generator), wanted, directions)
     yield "prepared, float32", previews(generator, wanted, directions, 1, "float32")
-    dtype = devices.choose().dtype
-    yield f"preview ({dtype}) alone", previews(generator, wanted, directions, 1, dtype)
-    batched = previews(generator, wanted, directions, 16, dtype)
-    yield f"preview ({dtype}) in a batch", batched
-    yield f"the same after JPEG {JPEG_QUALITY}", after_jpeg(batched)
+    here = devices.choose().dtype  # and bfloat16, which other processors choose
+    for dtype in dict.fromkeys((here, "bfloat16")):
+        yield f"preview ({dtype}) alone", previews(generator, wanted, directions, 1, dtype)
+        batched = previews(generator, wanted, directions, 16, dtype)
+        yield f"preview ({dtype}) in a batch", batched
+        yield f"the same after JPEG {JPEG_QUALITY}", after_jpeg(batched)
 
 
 def row(name: str, pictures: Pictures, reference: Pictures) -> str:

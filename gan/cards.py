@@ -30,6 +30,7 @@ import torch
 
 from gan import features, images
 from gan.curves import HEIGHT, WIDTH, Line, line_chart
+from gan.device import Device
 from gan.errors import LabError
 from gan.generators.base import Generator
 from gan.loading import ModelInfo, load_generator, save_model
@@ -99,35 +100,43 @@ class Facts:
 
 
 def write_model_folder(
-    run: str | Path, out: str | Path, latest: bool = False, samples: int = 1000, size: int = 224
+    run: str | Path,
+    out: str | Path,
+    latest: bool = False,
+    samples: int = 1000,
+    size: int = 224,
+    device: Device | None = None,
 ) -> Path:
     """Makes the model folder `out` of the run directory `run`; returns `out`.
 
     Takes the best generator by quality, or with `latest` the newest. The card compares `samples`
-    pictures with as many real ones, seen by the feature network at `size` px. The file `notes.md`
+    pictures with as many real ones, seen by the feature network at `size` px, on `device` (the CPU
+    where none is given). The file `notes.md`
     in the run directory becomes part of the card. Raises LabError for a run that can't be read,
     that has saved no model, or whose data is gone, and for an `out` that can't be written.
     """
     directory, out = RunDirectory(run), Path(out)
-    config, device = directory.read_config()
+    config, trained_on = directory.read_config()
     source = _source(directory, latest)
     _make_folder(out, directory)
     assert config.generator is not None
     dataset = load_dataset(config.data, config.generator.resolution)
     training = json.loads((source / "config.json").read_text(encoding="utf-8"))["training"]
     precision = _save(source, out, dataset, training)
-    generator = load_generator(out)
+    generator = load_generator(out, device)
     measured = comparable(directory.metrics())
     facts = Facts(
         info=generator.info,
         parameters=sum(p.numel() for p in generator.parameters()),
         dataset=dataset,
         config=without_places(config),
-        device=device,
+        device=trained_on,
         images_seen=training["images_seen"],
         seconds=training["seconds"],
         history=directory.history(),
-        report=report_card(generator, dataset, samples=samples, size=size),
+        report=report_card(
+            generator, dataset, samples=samples, size=size, device=device.kind if device else "cpu"
+        ),
         precision=precision,
         reals_recognised=_reals_recognised(dataset),
         curve=len(measured) > 1,

@@ -22,6 +22,7 @@ from gan.locale import choose_language, text
 from gan.recipe import MOST_SEED, Recipe
 
 if TYPE_CHECKING:
+    from gan.device import Device
     from gan.runs import Run, RunDirectory
     from gan.training import hub_data
     from gan.training.config import TrainConfig
@@ -510,6 +511,7 @@ def _add_evaluate(commands: Any) -> None:
     flags.add_argument("--data", required=True, help=say("cli.train.data"))
     flags.add_argument("--samples", type=int, default=1000, help=say("cli.evaluate.samples"))
     flags.add_argument("--json", action="store_true", help=say("cli.evaluate.json"))
+    _add_device(flags)
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -519,16 +521,31 @@ def evaluate(options: argparse.Namespace) -> int:
     from gan.training.evaluation import report_card
 
     check_samples(options.samples)
-    generator, dataset = load_generator(options.model), load_dataset(options.data)
+    chosen = _chosen_device(options)
+    generator, dataset = load_generator(options.model, chosen), load_dataset(options.data)
     if dataset.channels != generator.img_channels:
         raise LabError("data_of_another_kind", data=options.data, model=generator.info.name)
-    card = report_card(generator, dataset, samples=options.samples)
+    card = report_card(generator, dataset, samples=options.samples, device=chosen.kind)
     if options.json:
         print(json.dumps(card, indent=1))
         return 0
     for name, value in _flat(card):
         print(f"{name:44} {f'{value:.5g}' if isinstance(value, float) else value}")
     return 0
+
+
+def _add_device(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument("--device", default="auto", help=say("cli.device"))
+    flags.add_argument("--threads", type=int, help=say("cli.all_threads"))
+
+
+def _chosen_device(options: argparse.Namespace) -> Device:
+    """What `_add_device`'s flags say, and this process set up for it."""
+    from gan import device
+
+    chosen = device.choose(options.device, "float32", threads=options.threads)
+    device.apply(chosen)
+    return chosen
 
 
 def check_samples(count: int) -> None:
@@ -557,6 +574,7 @@ def _add_export(commands: Any) -> None:
     flags.add_argument("out", type=Path, metavar="MODEL")
     flags.add_argument("--latest", action="store_true", help=say("cli.export.latest"))
     flags.add_argument("--samples", type=int, default=1000, help=say("cli.evaluate.samples"))
+    _add_device(flags)
 
 
 def export(options: argparse.Namespace) -> int:
@@ -565,7 +583,11 @@ def export(options: argparse.Namespace) -> int:
 
     check_samples(options.samples)
     folder = write_model_folder(
-        options.run_directory, options.out, latest=options.latest, samples=options.samples
+        options.run_directory,
+        options.out,
+        latest=options.latest,
+        samples=options.samples,
+        device=_chosen_device(options),
     )
     print(say("cli.export.done", out=folder))
     return 0

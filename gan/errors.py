@@ -1,7 +1,7 @@
 """What can go wrong because of what a person gave us: a code with values.
 
-The text is in `gan/locale/texts/errors.json`; the page translates, the command line prints English.
-Errors of our own making are ordinary Python exceptions, not these.
+The texts are in `gan/locale/texts/errors*.json`; the page and the command line say them in the
+person's language. Errors of our own making are ordinary Python exceptions, not these.
 """
 
 import math

@@ -38,6 +38,7 @@ LARGEST_DOWNLOAD: Final = 4096  # px; twice that would take seconds and hundreds
 CAPTION: Final = "AI生成 / AI-generated"
 CAPTION_FROM: Final = 256  # px of the short side; below, letters can't be read
 RECIPE_KEY: Final = "latent-lab"
+RECIPE_WITHIN: Final = 2**16  # bytes of a PNG: its recipe is among its first ones
 
 _SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 _FONT = Path(__file__).parents[1] / "assets" / "fonts" / "caption.otf"
@@ -318,7 +319,7 @@ def read_recipe(content: bytes) -> Recipe:
     """The recipe in a PNG's text, whoever made the file; raises LabError.
 
     Nothing is decompressed and no pixel is decoded: the recipe is plain text near the beginning,
-    so the first 64 KiB of a file are enough. Compressed texts are passed over.
+    so the first `RECIPE_WITHIN` bytes of a file are enough. Compressed texts are passed over.
     """
     if len(content) > _MOST_PNG_BYTES:
         raise LabError("png_too_large", mebibytes=math.ceil(len(content) / 2**20))
@@ -354,6 +355,8 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         length, kind = struct.unpack_from(">I4s", content, start)
         end = start + 8 + length
+        if end + 4 > len(content) >= RECIPE_WITHIN:
+            return  # the beginning of a file, which ends within somebody's long text
         if kind in (b"tEXt", b"iTXt"):
             if content[end : end + 4] != struct.pack(">I", zlib.crc32(content[start + 4 : end])):
                 raise LabError("png_damaged")

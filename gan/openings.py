@@ -25,7 +25,7 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from gan.costs import Cost
 from gan.errors import LabError
@@ -180,7 +180,11 @@ class Openings:
             opening.state = State("reading")
             title = Path(source.label).stem
             name = f"{FILES}/{model_name(title)}"
-            return self.renderer.add(source.path, name=name, title=title, is_listed=False)
+            try:
+                return self.renderer.add(source.path, name=name, title=title, is_listed=False)
+            except LabError as error:
+                error.values = _called(error.values, source.path, source.label)
+                raise
         if isinstance(source, Path):
             opening.state = State("reading")
             return self.renderer.add(source)
@@ -214,6 +218,17 @@ class Openings:
     def _check(opening: _Opening) -> None:
         if not opening.wanted:
             raise _StoppedError
+
+
+def _called(values: dict[str, Any], path: Path, label: str) -> dict[str, Any]:
+    """What a refusal of a file says, with the file called as its owner calls it and not by its
+    place on this machine."""
+
+    def told(value: Any) -> Any:
+        shown = value.replace(str(path), label) if isinstance(value, str) else value
+        return label if str(path.parent) in str(shown) else shown  # a long path is cut in errors
+
+    return {key: told(value) for key, value in values.items()}
 
 
 def _first_recipe(info: ModelInfo, wanted: Recipe | None) -> Recipe:

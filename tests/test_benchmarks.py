@@ -1,14 +1,18 @@
 """The benchmarks' own arithmetic, and the networks that they compare ours with."""
 
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from benchmarks import beside_training, peer_dcgan, peer_stylegan2, peers, runs
+from benchmarks import beside_training, exactness, peer_dcgan, peer_stylegan2, peers, runs
 from benchmarks.peers import Look
-from gan.generators.stylegan2 import StyleGAN2Config
+from gan.directions.pca import pca
+from gan.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from gan.loading import load_generator, save_model
 from gan.training.data import load_dataset
 from tests.tiny_run import tiny_run, train
 
@@ -119,3 +123,23 @@ def test_the_verdict_compares_medians_over_the_rounds() -> None:
     said = beside_training.verdict(alone, beside)
     assert "p50 ms 10.0 → 15.0: 1.50 times" in said
     assert "p95 ms 20.0 → 30.0: 1.50 times" in said
+
+
+# What changes a picture
+
+
+def test_exactness_is_measured_of_a_model_with_codes(tmp_path: Path) -> None:
+    """Of the bundled kind, whose mapping network reads codes off z."""
+    coded = dataclasses.replace(TINY, c_dim=0, codes=((0.5, 0.3, 0.2),))
+    torch.manual_seed(3)
+    generator = StyleGAN2(coded).eval().requires_grad_(False)
+    save_model(tmp_path, generator, name="coded")
+    generator = load_generator(tmp_path)
+    assert isinstance(generator, StyleGAN2)
+    wanted, directions = exactness.recipes(generator, 4), pca(generator)
+    with torch.inference_mode():
+        reference = exactness.exact(generator, wanted, directions)
+        rows = dict(exactness.comparisons(generator, wanted, directions))
+    assert {"preview (float32) alone", "preview (bfloat16) in a batch"} <= rows.keys()
+    for name in ("again", "float64, plain equations", "prepared, float32"):
+        assert np.abs(rows[name].astype(int) - reference).max() <= 1, name

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -337,6 +338,23 @@ def test_evaluate_prints_the_report_card(run_path: Path, capsys: Captured) -> No
     assert shown["neighbours.samples"] == "1"
 
 
+@pytest.mark.parametrize("command", ["evaluate", "export"])
+def test_measuring_uses_the_device_and_the_threads_that_are_asked_for(
+    command: str, run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied: list[Any] = []
+    monkeypatch.setattr("gan.device.apply", applied.append)
+    monkeypatch.setattr("gan.cards.write_model_folder", lambda run, out, **_: out)
+    monkeypatch.setattr("gan.training.evaluation.report_card", lambda *_, device, **__: {})
+    words = {
+        "evaluate": ("--model", run_path, "--data", "digits-tiny"),
+        "export": (run_path, tmp_path / "m"),
+    }[command]
+    assert run(command, *words, "--device", "cpu", "--threads", 3) == 0
+    assert [(each.kind, each.threads) for each in applied] == [("cpu", 3)]
+    assert run(command, *words, "--device", "abacus") == 2
+
+
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
@@ -359,14 +377,17 @@ def test_evaluate_refuses_and_names(flags: str, named: str, model: Path, capsys:
 def test_export_makes_a_model_folder(
     run_path: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = {}
+    asked: dict[str, Any] = {}
 
     def write(run: Path, out: Path, **options: object) -> Path:
         asked.update(options, run=run, out=out)
         return out
 
     monkeypatch.setattr("gan.cards.write_model_folder", write)
-    assert run("export", run_path, tmp_path / "m", "--latest", "--samples", 30) == 0
+    words = ("--latest", "--samples", 30, "--device", "cpu")
+    assert run("export", run_path, tmp_path / "m", *words) == 0
+    device = asked.pop("device")
+    assert (device.kind, device.dtype) == ("cpu", "float32")
     assert asked == {"run": run_path, "out": tmp_path / "m", "latest": True, "samples": 30}
     assert str(tmp_path / "m") in capsys.readouterr().out
 
@@ -385,6 +406,22 @@ def test_export_refuses_and_names(run_path: Path, tmp_path: Path, capsys: Captur
 
 
 # The program
+
+
+def test_the_page_explains_its_flags_in_the_terminals_language() -> None:
+    for language, said in (
+        ("zh_CN.UTF-8", "在浏览器中打开页面"),
+        ("C", "open the page in the browser"),
+    ):
+        shown = subprocess.run(
+            [sys.executable, "app.py", "--help"],
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
+            cwd=PROJECT,
+            env=os.environ | {"LC_ALL": language, "PYTHONIOENCODING": "utf-8", "COLUMNS": "200"},
+        ).stdout
+        assert said in shown
 
 
 def test_it_is_a_program() -> None:

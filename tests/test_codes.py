@@ -91,6 +91,17 @@ def test_the_code_decides_and_a_plane_turned_within_its_sector_changes_little():
     assert jump > 20 * step
 
 
+def test_codes_are_read_in_float64_too():
+    """As `benchmarks/exactness.py` asks for."""
+    generator = StyleGAN2(dataclasses.replace(SIZES, codes=SHARES)).eval()
+    z = normal(3)
+    with torch.no_grad():
+        single = generator.mapping(z)
+        double = generator.double().mapping(z.double())
+    assert double.dtype == torch.float64
+    assert torch.allclose(double.float(), single, atol=1e-5)
+
+
 def test_a_model_with_codes_is_read_back_as_it_was_written(tmp_path):
     generator = StyleGAN2(dataclasses.replace(SIZES, codes=SHARES)).eval()
     native.save_model(tmp_path, generator, name="coded")

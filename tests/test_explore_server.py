@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -298,7 +299,7 @@ def test_other_sizes_are_refused(scale: Any):
     [
         (None, "bad_request"),
         ("not base64!", "bad_request"),
-        ("A" * (12 * 2**20), "request_too_large"),
+        ("A" * (12 * 2**20), "not_a_png"),
         (base64.b64encode(b"GIF89a").decode(), None),
         ("", None),
     ],
@@ -320,6 +321,50 @@ def test_the_snippet_draws_the_same_picture(tmp_path: Path, home: Path, project:
     (file,) = tmp_path.glob("*.png")
     assert np.array_equal(np.asarray(Image.open(file).convert("RGB")), exact(PULLED))
     assert images.read_recipe(file.read_bytes()).to_json().items() >= PULLED.items()
+
+
+def test_a_model_without_a_name_is_opened_by_its_path_where_people_may_name_paths(
+    tmp_path: Path, renderer: Renderer, project: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tiny_model(tmp_path / "mine", seed=4)
+    info = renderer.add(tmp_path / "mine", name="mine-alone")
+    told = ask("snippet", {"recipe": {"model": info.name, "seed": 3}})
+    assert told["runs"] == "here"
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", told["code"]],
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(project)},
+        timeout=120,
+    )
+    (file,) = tmp_path.glob("*.png")
+    drawn = renderer.model(info.name).draw_exact(Recipe(info.name, seed=3))
+    assert np.array_equal(np.asarray(Image.open(file).convert("RGB")), drawn)
+    monkeypatch.setattr(renderer, "policy", replace(renderer.policy, paths=False))
+    told = ask("snippet", {"recipe": {"model": info.name, "seed": 3}})
+    assert told["runs"] == "file"
+    assert str(tmp_path) not in told["code"]
+
+
+@pytest.mark.parametrize("name", ["_file/face", "run-0123456789abcdef"])
+def test_no_place_on_this_machine_is_told_of_uploads_and_runs(
+    tmp_path: Path, renderer: Renderer, name: str
+):
+    tiny_model(tmp_path / "theirs", seed=5)
+    info = renderer.add(tmp_path / "theirs", name=name, is_listed=False)
+    told = ask("snippet", {"recipe": {"model": name, "revision": info.revision}})
+    assert told["runs"] == "file"
+    assert str(tmp_path) not in told["code"]
+    assert "PATH OF THE MODEL" in told["code"]
+
+
+def test_the_beginning_of_a_large_download_is_enough(renderer: Renderer):
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+    content = images.png_bytes(noise, Recipe("one", seed=3), scale=4)
+    assert len(content) > 8 * 2**20
+    for length in (images.RECIPE_WITHIN, len(content)):
+        data = base64.b64encode(content[:length]).decode()
+        assert ask("read", {"data": data})["recipe"] == {"model": "one", "seed": 3}
 
 
 def test_a_strangers_text_in_a_recipe_stays_text():

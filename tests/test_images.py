@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from gan import images
 from gan.errors import LabError
@@ -489,3 +489,14 @@ def test_no_change_of_a_byte_can_break_it(at: int, value: int, cut: int) -> None
         except LabError:
             continue
         assert recipe == RECIPE
+
+
+def test_a_long_text_of_somebody_elses_is_no_damage() -> None:
+    """Only the beginning of a file is read: what it cuts through isn't broken."""
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Notes", "x" * images.RECIPE_WITHIN)
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(file, "PNG", pnginfo=texts)
+    with pytest.raises(LabError) as refused:
+        images.read_recipe(file.getvalue()[: images.RECIPE_WITHIN])
+    assert refused.value.code == "png_without_recipe"

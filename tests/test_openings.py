@@ -226,8 +226,11 @@ def test_a_dropped_file_is_ones_own_and_does_not_stay_on_the_disk(renderer: Rend
 def test_what_is_no_model_is_deleted_too(renderer: Renderer, home: Path):
     (home / "bad").write_bytes(b"no model")
     path = uploaded(home / "bad", "bad.safetensors")
-    assert opened({"kind": "file", "name": str(path), "label": "bad"})["stage"] == "failed"
+    told = opened({"kind": "file", "name": str(path), "label": "My photos.zip"})
+    assert told["stage"] == "failed"
     assert not path.exists()
+    assert told["failure"]["values"]["path"] == "My photos.zip"
+    assert str(home) not in json.dumps(told), "nobody is told where uploads lie"
 
 
 def test_only_uploads_can_be_named_as_files(renderer: Renderer, home: Path):

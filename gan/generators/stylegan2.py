@@ -151,7 +151,7 @@ class Mapping(nn.Module):
                 raise ValueError("this generator is class-conditional: c is missing")
             x = torch.cat([x, normalize_second_moment(self.embed(c))], dim=1)
         if hasattr(self, "embed_codes"):
-            said = self.codes.multi_hot(self.codes.read(z))
+            said = self.codes.multi_hot(self.codes.read(z)).to(x)
             x = torch.cat([x, normalize_second_moment(self.embed_codes(said))], dim=1)
         for i in range(self.num_layers):
             x = F.leaky_relu(getattr(self, f"fc{i}")(x), 0.2) * SQRT2

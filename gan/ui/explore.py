@@ -9,12 +9,15 @@ from typing import Any
 
 import gradio as gr
 
+from gan import images
 from gan.ui import bundle, explore_server, live_socket, models_server, train_server
 
 
 def explore(first: dict[str, Any]) -> gr.HTML:
     """Adds the page to the Blocks being built. `first` is what `first_picture()` returned."""
     start = {"recipe": first["recipe"], "models": first["models"], "space": space_name()}
+    start |= {"socket": live_socket.PATH, "most_pixels": images.LARGEST_DOWNLOAD}
+    start |= {"recipe_within": images.RECIPE_WITHIN}
     return gr.HTML(
         html_template=bundle.read("icons.html") + bundle.read("explore.html"),
         js_on_load=bundle.script("explore.js", "startExplore({ element, server, props, upload });"),
@@ -27,7 +30,7 @@ def explore(first: dict[str, Any]) -> gr.HTML:
         apply_default_css=False,
         elem_id="explore",
         first=first["image"],
-        start=start | {"socket": live_socket.PATH},
+        start=start,
     )
 
 

@@ -10,6 +10,8 @@ import asyncio
 import base64
 import binascii
 import logging
+import math
+import re
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +25,7 @@ from gan.directions.methods import offered
 from gan.directions.naming import PCA
 from gan.errors import LabError
 from gan.loading import ModelInfo, has_name
-from gan.openings import portable
+from gan.openings import FILES, portable
 from gan.recipe import Edit, Recipe
 from gan.rendering import Picture, Quality
 
@@ -33,9 +35,10 @@ Result = TypeVar("Result")
 SMALL = 128  # pixels: up to here a preview can be finer for a few bytes more
 JPEG_QUALITY, SMALL_JPEG_QUALITY = 92, 97
 STRIP = (-2.0, -1.0, 0.0, 1.0, 2.0)  # σ
-MOST_PNG_MEGABYTES = 8  # that are read for their recipe
+MOST_PNG_BYTES = images.RECIPE_WITHIN  # that are read for their recipe
 LONGEST_CLIENT = 64
 FIRST_SEED = 0
+_RUN = re.compile(r"run-[0-9a-f]{16}")  # a model that a training here has made
 _MOST_ENCODINGS = 64  # downloads that wait for one of the two encoders
 
 _log = logging.getLogger(__name__)
@@ -235,12 +238,11 @@ def file_name(recipe: Recipe, scale: int = 1) -> str:
 
 @answering
 async def read(asked: Json) -> Json:
-    """{"data": base64 of a PNG} → {"recipe"}."""
+    """{"data": base64 of a PNG's first 64 KiB} → {"recipe"}."""
     data = asked.get("data")
     if not isinstance(data, str):
         raise LabError("bad_request", reason="no data")
-    if len(data) > MOST_PNG_MEGABYTES * 2**20 * 4 // 3 + 4:
-        raise LabError("request_too_large", megabytes=MOST_PNG_MEGABYTES)
+    data = data[: math.ceil(MOST_PNG_BYTES / 3) * 4]  # whoever sends the rest does it in vain
     try:
         content = await in_thread(base64.b64decode, data, validate=True)
     except binascii.Error as error:
@@ -251,19 +253,38 @@ async def read(asked: Json) -> Json:
 
 @answering
 async def snippet(asked: Json) -> Json:
-    """{"recipe"} → {"code"}: Python that draws and saves the same picture."""
+    """{"recipe"} → {"code", "runs"}: Python that draws and saves the same picture, and whether it
+    runs "by_name", "here" (it opens the model by its path) or only once the person has put in where
+    they have the "file"."""
     recipe = await stamped(Recipe.from_json(asked.get("recipe")))
-    return {"code": python_code(portable(recipe))}
+    info = await rendering.shared().info(recipe.model, recipe.revision)
+    runs, source = _place(info)
+    return {"code": python_code(portable(recipe), source), "runs": runs}
 
 
-def python_code(recipe: Recipe) -> str:
+def _place(info: ModelInfo) -> tuple[str, str]:
+    """How Python elsewhere gets at a model, and by what source; "" where the recipe's name is
+    enough. A place on this machine is told only where whoever looks gave it: the host lets people
+    name paths, and the file is neither an upload nor a run of somebody's."""
+    if has_name(info) or info.source.startswith("hf://"):
+        return "by_name", ""
+    is_own = not info.name.startswith(f"{FILES}/") and not _RUN.fullmatch(info.name)
+    if is_own and rendering.shared().policy.paths:
+        return "here", str(info.path.resolve())
+    return "file", "PATH OF THE MODEL"
+
+
+def python_code(recipe: Recipe, source: str = "") -> str:
     """Python for a shell in the project's folder: the exact picture, as a file with its labels."""
+    load = f"generator = gan.load_generator({source!r})\n" if source else ""
+    given = "recipe, generator" if source else "recipe"
     return (
         "import numpy as np\n\n"
         "import gan\n"
         "from gan import images\n\n"
         f"recipe = gan.Recipe.from_json({recipe.to_json()!r})\n"
-        "picture = gan.render(recipe)  # a PIL image\n"
+        f"{load}"
+        f"picture = gan.render({given})  # a PIL image\n"
         f"images.save({file_name(recipe)!r}, np.asarray(picture), recipe)\n"
     )
 

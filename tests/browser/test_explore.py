@@ -1,6 +1,7 @@
 """The Explore page under a real hand: what is on the canvas is what was asked for."""
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,18 @@ def test_truncation_noise_and_layers(lab: Any, truth: Truth) -> None:
     assert lab.query.startswith("m=tiny&s=0&psi=-0.4&cut=3&n=5&e=pca1:")
     assert lab.query.endswith(":2-7")
     assert lab.pixels() == truth(lab.query)
+
+
+def test_the_caption_says_all_that_was_set(new_lab: Callable[..., Any]) -> None:
+    lab = new_lab().open("?m=tiny&s=3&psi=0.5&cut=4&n=none&e=pca0:1.5:2-6,pca3:-2:3-")
+    lab.rest()
+    said = "ψ 0.5 (first 4 layers) · Direction 1 +1.5σ (layers 3–6)"
+    said += " · Direction 4 −2σ (layers 4–8) · no noise"
+    assert lab.page.locator(".caption-rest").text_content() == said
+    label = lab.page.locator("#lab-canvas").get_attribute("aria-label")
+    assert label == f"Generated picture: Tiny colours, seed 3, {said}"
+    lab.page.locator("input[name=lab-noise][value=seed]").check(force=True)
+    assert lab.page.locator(".caption-rest").text_content().endswith(" · noise 3")
 
 
 def test_classes_and_models(lab: Any, truth: Truth) -> None:
@@ -289,7 +302,7 @@ def test_the_shelf_survives_a_reload(lab: Any, truth: Truth) -> None:
     lab.page.locator(".slot").nth(1).hover()
     lab.page.locator(".forget").nth(1).click()
     assert kept.count() == 1
-    lab.page.locator(".toast button").click()
+    lab.page.locator(".toast button").first.click()
     assert kept.count() == 2
 
 
@@ -309,7 +322,7 @@ def test_two_people_do_not_mix(new_lab: Callable[..., Any], truth: Truth) -> Non
 def test_downloads_go_back_to_their_recipe(lab: Any, truth: Truth, tmp_path: Path) -> None:
     lab.drag(lab.slider(2), to=0.85)
     asked = lab.rest().query
-    for scale, side in (("1", 32), ("8", 256)):
+    for scale, side in (("1", 32), ("4", 128), ("8", 256)):
         lab.do("download-menu")
         with lab.page.expect_download() as caught:
             lab.page.locator(f".menu-list [data-scale='{scale}']").click()
@@ -324,6 +337,23 @@ def test_downloads_go_back_to_their_recipe(lab: Any, truth: Truth, tmp_path: Pat
         assert lab.rest().query == "m=tiny&s=0"
         drop(lab, path)
         lab.becomes(asked)
+
+
+def test_a_size_that_would_be_refused_is_not_offered(new_lab: Callable[..., Any]) -> None:
+    """As for a model of 1024 px, whose eightfold is more than a download may have."""
+    lab = new_lab()
+
+    def page_of_less(route: Any) -> None:
+        answer = route.fetch()
+        body = re.sub(r'("most_pixels": ?)4096', r"\g<1>128", answer.text())
+        route.fulfill(response=answer, body=body)
+
+    lab.page.route(f"{lab.app}/", page_of_less)
+    lab.open()
+    lab.do("download-menu")
+    items = lab.page.locator(".menu-list button")
+    assert [item.is_disabled() for item in items.all()] == [False, False, True]
+    assert "128 px" in (items.last.get_attribute("title") or "")
 
 
 def test_a_picture_without_a_recipe_is_refused_in_words(lab: Any, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def assert_fits(lab: Any, width: int) -> None:
     wide = lab.page.evaluate(
         """(width) => [...document.querySelectorAll("body *")]
           .filter((one) => one.checkVisibility())
-          .filter((one) => !one.closest(".tools, .shelf, .caption span, .equation, svg"))
+          .filter((one) => !one.closest(".shelf, .caption span, .equation, svg"))
           .map((one) => [one, one.getBoundingClientRect()])
           .filter(([, box]) => box.width && (box.right > width + 1 || box.left < -1))
           .map(([one]) => one.outerHTML.slice(0, 90))""",
@@ -41,6 +41,21 @@ def assert_fits(lab: Any, width: int) -> None:
     )
     assert wide == []
     assert lab.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [320, 360, 390, 768, 1280])
+def test_every_tool_is_in_sight(new_lab: Callable[..., Any], width: int) -> None:
+    """Six of them lay beyond the edge of a phone."""
+    lab = new_lab(width, 844, has_touch=width < 900).open()
+    lab.page.evaluate("document.querySelector('[data-do=beside]').hidden = false")
+    tools = lab.page.locator(".tools :is(.tool, .keep)")
+    boxes = [tool.bounding_box() for tool in tools.all()]
+    assert len(boxes) == 13
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    assert len({round(box["y"] + box["height"] / 2) for box in boxes}) <= 2, "in two rows"
+    for one, other in pairwise(boxes):
+        same_row = abs(one["y"] - other["y"]) < one["height"] / 2
+        assert not same_row or one["x"] + one["width"] <= other["x"] + 0.5
 
 
 def test_on_a_phone_the_picture_stays_in_view(new_lab: Callable[..., Any]) -> None:
@@ -56,7 +71,9 @@ def test_on_a_phone_the_picture_stays_in_view(new_lab: Callable[..., Any]) -> No
     assert slider["y"] > after["y"] + after["height"], "the slider is not under the picture"
 
 
-def test_touch_moves_a_slider_and_compares(new_lab: Callable[..., Any]) -> None:
+def test_touch_moves_a_slider_and_compares(
+    new_lab: Callable[..., Any], truth: Callable[[str], bytes]
+) -> None:
     lab = new_lab(390, 844, has_touch=True, is_mobile=True).open()
     slider = lab.slider(1)
     slider.scroll_into_view_if_needed()
@@ -64,6 +81,25 @@ def test_touch_moves_a_slider_and_compares(new_lab: Callable[..., Any]) -> None:
     lab.page.touchscreen.tap(box["x"] + box["width"] * 0.9, box["y"] + box["height"] / 2)
     lab.rest()
     assert "e=pca0:" in lab.query
+    edited = lab.pixels()
+    picture = lab.page.locator("#lab-picture")
+    box = picture.bounding_box()
+    touch = lab.page.context.new_cdp_session(lab.page)
+    point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
+    picture.locator(".unedited").wait_for()
+    wait_for_pixels(lab, truth("m=tiny&s=0"))
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    picture.locator(".unedited").wait_for(state="hidden")
+    wait_for_pixels(lab, edited)
+
+
+def wait_for_pixels(lab: Any, expected: bytes) -> None:
+    for _ in range(100):
+        if lab.pixels() == expected:
+            return
+        lab.page.wait_for_timeout(50)
+    raise AssertionError("the picture that was expected never came")
 
 
 def test_the_language_follows_the_browser_and_can_be_switched(new_lab: Callable[..., Any]) -> None:
@@ -173,5 +209,6 @@ def test_without_a_model_the_page_says_what_to_do(
         empty.wait_for()
         assert "No model yet" in (empty.text_content() or "")
         assert "python -m gan train" in (empty.text_content() or "")
+        assert "again" not in (empty.text_content() or ""), "nothing has to be started again"
         lab.page.locator("nav.pages a[data-page=about]").click()
         assert lab.page.locator(".lab-about h1").is_visible()

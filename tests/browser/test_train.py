@@ -246,7 +246,7 @@ def test_a_reload_in_mid_training_loses_nothing_and_a_stranger_only_watches(
     assert download.value.suggested_filename == f"{run}.zip"
     train.do("menu")
     train.do("delete")
-    train.page.locator(".toast button").click()
+    train.page.locator(".toast button").first.click()
     train.wait_state("stopped")
 
 

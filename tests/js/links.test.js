@@ -7,6 +7,7 @@ import {
   HUB,
   besideFrom,
   isInSpacePage,
+  opensIn,
   queryOf,
   sendToParent,
   shareLink,
@@ -101,4 +102,18 @@ test("placeholders are filled once, with the value as it is", () => {
     fill("Seed {seed}: {seed}, {other}", { seed: "{other}" }),
     "Seed {other}: {other}, {other}",
   );
+});
+
+test("a copied link says how far it carries", () => {
+  const named = { is_named: true, source: "" };
+  const hub = { is_named: false, source: `hf://owner/name@${"0".repeat(40)}:model.safetensors` };
+  const dropped = { is_named: false, source: "face.pkl" };
+  const [far, near] = ["https://lab.example/?m=a", "http://127.0.0.1:7860/?m=a"];
+  assert.equal(opensIn(far, [named, null]), "everywhere");
+  assert.equal(opensIn(far, [hub, named]), "everywhere");
+  assert.equal(opensIn(far, [undefined, null]), "everywhere");
+  for (const link of [near, "http://localhost:7860/?m=a", "http://[::1]:7860/?m=a"])
+    assert.equal(opensIn(link, [named, null]), "here");
+  assert.equal(opensIn("http://192.168.0.7:7860/?m=a", [named]), "everywhere");
+  for (const link of [far, near]) assert.equal(opensIn(link, [named, dropped]), "program");
 });

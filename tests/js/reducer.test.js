@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { fromJson, fromQuery, same, toJson, toQuery } from "../../gan/ui/live/recipe.js";
 import {
+  LONGEST_SHELF,
   besideOf,
   editOf,
   initialState,
@@ -242,8 +243,42 @@ test("what is taken off the shelf can come back to its place", () => {
 test("the shelf is bounded", () => {
   let state = start();
   for (let seed = 0; seed < 100; seed++) state = play(state, change({ seed }), keep(String(seed)));
-  assert.equal(state.shelf.length, 60);
+  assert.equal(state.shelf.length, LONGEST_SHELF);
   assert.equal(state.shelf[0].id, "99");
+});
+
+test("a full shelf says that its oldest went, and takes that back", () => {
+  let state = start();
+  for (let seed = 0; seed < LONGEST_SHELF; seed++) {
+    state = play(state, change({ seed }), keep(String(seed)));
+    assert.equal(state.forgotten, null, "nothing has gone");
+  }
+  const full = state.shelf;
+  assert.equal(play(state, keep("again")).forgotten, null, "a picture of the shelf takes no place");
+  const next = play(state, change({ seed: 999 }), keep("next"));
+  assert.equal(next.forgotten, full);
+  assert.ok(!next.shelf.some((item) => item.id === "0"));
+  assert.deepEqual(reduce(next, { type: "restore" }).shelf, full);
+});
+
+test("a kept recipe names the weights that drew it, and is the same with and without them", () => {
+  const kept = play(start(), keep("a"));
+  const { revision } = modelOf(kept.models, kept.recipe);
+  assert.equal(kept.recipe.revision, "");
+  assert.equal(kept.shelf[0].recipe.revision, revision);
+  const again = initialState(kept.shelf[0].recipe, MODELS, kept.shelf); // as after a reload
+  assert.deepEqual(
+    play(again, keep("b")).shelf.map((item) => item.id),
+    ["b"],
+  );
+  const trained = { ...kept, models: { "avatars@0": { ...MODELS[0], revision: "0" } } };
+  assert.equal(play(trained, keep("c")).shelf.length, 2, "other weights, another picture");
+});
+
+test("what is kept is what was asked for, wherever the hand is by now", () => {
+  const asked = start().recipe;
+  const state = play(start(), change({ seed: 77 }), { ...keep("a"), recipe: asked });
+  assert.equal(state.shelf[0].recipe.seed, asked.seed);
 });
 
 test("a broken or hostile storage is an emptier shelf, not an error", () => {

@@ -18,9 +18,15 @@ const encode = (answer, bytes = []) => {
 function setUp() {
   const sockets = [];
   const clock = { time: 0 };
+  const timers = new Set();
   const transport = createTransport({
     now: () => clock.time,
     ask: async (json) => ({ id: json.id, by: "server" }),
+    later(deed, milliseconds) {
+      const timer = { deed, at: clock.time + milliseconds };
+      timers.add(timer);
+      return () => timers.delete(timer);
+    },
     connect() {
       const socket = { sent: [], send: (text) => socket.sent.push(JSON.parse(text)) };
       sockets.push(socket);
@@ -29,7 +35,11 @@ function setUp() {
   });
   const reply = (socket) =>
     socket.onmessage({ data: encode({ id: socket.sent.at(-1).id, by: "socket" }) });
-  return { transport, sockets, clock, reply };
+  const pass = (milliseconds) => {
+    clock.time += milliseconds;
+    for (const timer of [...timers]) if (timer.at <= clock.time) timer.deed();
+  };
+  return { transport, sockets, clock, reply, pass, timers };
 }
 
 test("until the socket is open the server function draws", async () => {
@@ -84,6 +94,48 @@ test("a line that is let go closes its socket, and the next drawing opens anothe
   const next = transport.draw({ id: 2 });
   reply(sockets[1]);
   assert.deepEqual(await next, { id: 2, by: "socket" });
+});
+
+test("a line that takes questions and never answers is given up, and another opened later", async () => {
+  const { transport, sockets, clock, pass, timers } = setUp();
+  transport.open();
+  let isClosed = false;
+  sockets[0].close = () => (isClosed = true);
+  sockets[0].onopen();
+  const drawing = transport.draw({ id: 1 });
+  const failed = assert.rejects(drawing, /closed|in time/);
+  pass(19_000);
+  assert.equal(isClosed, false);
+  pass(2000);
+  await failed;
+  assert.ok(isClosed);
+  assert.deepEqual(await transport.draw({ id: 2 }), { id: 2, by: "server" });
+  assert.equal(sockets.length, 1);
+  clock.time += 16_000;
+  await transport.draw({ id: 3 });
+  assert.equal(sockets.length, 2);
+  assert.equal(timers.size, 0, "an answer ends its own time");
+});
+
+test("a slow picture has the time it should take, and more after each time that was too short", async () => {
+  const { transport, sockets, pass, reply } = setUp();
+  for (const socket of [0, 1]) {
+    transport.open();
+    sockets[socket].close = () => {};
+    sockets[socket].onopen();
+    const drawing = transport.draw({ id: socket }, 10);
+    pass(69_000); // 20 s, and five times 10 s
+    if (socket === 0) {
+      const failed = assert.rejects(drawing);
+      pass(16_000);
+      await failed;
+      pass(16_000);
+    } else {
+      pass(19_000); // 40 s by now
+      reply(sockets[socket]);
+      assert.equal((await drawing).by, "socket");
+    }
+  }
 });
 
 test("a server without sockets is tried twice, then left in peace", async () => {

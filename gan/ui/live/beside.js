@@ -34,7 +34,8 @@ export function createBeside(lab, transport) {
     async draw({ id, recipe, quality, original, model }) {
       const by = { model: model.name, revision: model.revision };
       const asked = { id, recipe: toJson(recipe), quality, original, client, by };
-      const answer = await transport.draw(asked);
+      const seconds = quality === "exact" ? model.cost?.exact_seconds : model.cost?.preview_seconds;
+      const answer = await transport.draw(asked, seconds ?? 0);
       if (answer.error) throw new Refused(answer.error);
       return answer;
     },

@@ -1,6 +1,7 @@
 // The panel's controls but the direction rows: what they show (sync) and what they ask (dispatch).
 
 import { directionLabel } from "./directions.js";
+import { onChosen } from "./keys.js";
 import { costText, familyName, originText } from "./models.js";
 import { isOlder } from "./moments.js";
 import { round4, same } from "./recipe.js";
@@ -29,11 +30,22 @@ export function createControls(lab) {
     if (classes && recipe.label !== null) {
       parts.push(t("explore.caption_class", { name: className(classes, recipe.label) }));
     }
-    parts.push(`ψ ${signed(recipe.psi, false)}`);
-    for (const edit of recipe.edits) {
-      parts.push(`${directionName(edit.direction)} ${signed(edit.strength)}σ`);
-    }
+    const reach = { count: recipe.cutoff };
+    const cutoff = recipe.cutoff === null ? "" : ` ${t("explore.caption_cutoff", reach)}`;
+    parts.push(`ψ ${signed(recipe.psi, false)}${cutoff}`);
+    for (const edit of recipe.edits) parts.push(pull(edit));
+    if (recipe.noise === "none") parts.push(t("explore.caption_noise_none"));
+    else if (recipe.noise !== "const")
+      parts.push(t("explore.caption_noise_seed", { seed: recipe.noise }));
     return parts.join(" · ");
+  }
+
+  /** "Direction 1 +1.5σ", "Direction 1 +1.5σ (layers 3–6)" */
+  function pull({ direction, strength, start, end }) {
+    const text = `${directionName(direction)} ${signed(strength)}σ`;
+    if (start === 0 && end === null) return text;
+    const to = end ?? lab.model()?.num_ws ?? "";
+    return `${text} ${t("explore.caption_layers", { from: start + 1, to })}`;
   }
 
   /** A picture in words, drawn by `model`. */
@@ -212,7 +224,7 @@ export function createControls(lab) {
     input.addEventListener("input", (event) => {
       if (input.value !== "" && input.validity.valid) change(patch(input.valueAsNumber), event);
     });
-    input.addEventListener("change", (event) => {
+    onChosen(input, (event) => {
       if (input.value !== "") change(patch(round4(input.valueAsNumber)), event);
       settle(event);
       sync();

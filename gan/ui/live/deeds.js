@@ -1,14 +1,18 @@
-// What the buttons and keys do beyond moving the recipe: copy, download, open, compare, full screen.
+// What the buttons and keys do beyond moving the recipe: keep, copy, download, open.
 
+import { randomSeed } from "./controls.js";
+import { listenDrop } from "./dropping.js";
+import { listenKeys } from "./keys.js";
+import { createLooking } from "./looking.js";
 import { fromJson } from "./recipe.js";
+import { LONGEST_SHELF } from "./reducer.js";
 import { isPicture } from "./sources.js";
 import { base64 } from "./transport.js";
 
-const TOUCH_PAUSE = 150; // milliseconds that a finger rests before it means "compare"
-const MOST_MEGABYTES = 8; // of a PNG that is dropped on the page
 
 export function createDeeds(lab) {
   const { $, element, t, dispatch, settle, toast, stage } = lab;
+  const looking = createLooking(lab);
 
   const DEEDS = {
     undo: (event) => dispatch({ type: "undo" }, event),
@@ -18,10 +22,11 @@ export function createDeeds(lab) {
     keep,
     pixels: () => stage.setView({ crisp: !stage.setView({}).crisp }),
     meter: () => stage.setView({ meter: !stage.setView({}).meter }),
-    full: toggleFull,
+    full: looking.toggleFull,
+    "full-leave": looking.toggleFull,
     beside: () => lab.beside.toggle(),
     "beside-close": () => lab.beside.toggle(),
-    link: async () => copied(await copy(lab.link(), "explore.link_title"), "explore.link_copied"),
+    link,
     python,
     "download-menu": () => showMenu($(".menu-list").hidden),
     download,
@@ -30,17 +35,23 @@ export function createDeeds(lab) {
   };
 
   const KEYS = {
+    undo: DEEDS.undo,
+    redo: DEEDS.redo,
     z: DEEDS.undo,
-    r: (event) => dispatchSeed(crypto.getRandomValues(new Uint32Array(1))[0], event),
+    r: (event) => dispatchSeed(randomSeed(), event),
     s: surprise,
-    k: keep,
+    k: () => attempt(keep),
     p: DEEDS.pixels,
-    f: toggleFull,
+    f: looking.toggleFull,
     c: DEEDS.beside,
     arrowleft: (event) => dispatchSeed(lab.state().recipe.seed - 1, event),
     arrowright: (event) => dispatchSeed(lab.state().recipe.seed + 1, event),
     arrowup: (event) => nudgePsi(0.05, event),
     arrowdown: (event) => nudgePsi(-0.05, event),
+    escape() {
+      showMenu(false);
+      looking.leaveFull();
+    },
   };
 
   function surprise(event) {
@@ -51,9 +62,13 @@ export function createDeeds(lab) {
   /** Onto the shelf, with a thumbnail of the very picture. */
   async function keep() {
     settle();
-    const thumbnail = await stage.picture();
-    if (!thumbnail) return;
-    dispatch({ type: "keep", id: crypto.randomUUID?.() ?? String(Math.random()), thumbnail });
+    const recipe = lab.state().settled;
+    const thumbnail = await stage.thumbnailOf(recipe);
+    const id = crypto.randomUUID?.() ?? String(Math.random());
+    dispatch({ type: "keep", id, recipe, thumbnail });
+    if (!lab.state().forgotten) return;
+    const undo = { action: () => dispatch({ type: "restore" }), label: t("explore.undo_forget") };
+    toast(t("explore.shelf_full", { count: LONGEST_SHELF }), undo);
   }
 
   function dispatchSeed(seed, event) {
@@ -75,29 +90,33 @@ export function createDeeds(lab) {
 
   // --- out of the page -----------------------------------------------------------------------
 
-  async function python() {
-    const { code } = await lab.call("snippet", { recipe: recipeJson() });
-    copied(await copy(code, "explore.python_title"), "explore.python_copied");
+  async function link() {
+    const text = lab.link();
+    const note = t(`explore.link_opens_${lab.linkOpens(text)}`);
+    await copy(text, { title: "explore.link_title", copied: "explore.link_copied", note });
   }
 
-  /** To the clipboard, or, where the browser forbids that, into a sheet to copy from. */
-  async function copy(text, title) {
+  async function python() {
+    const { code, runs } = await lab.call("snippet", { recipe: recipeJson() });
+    const note = t(`explore.python_runs_${runs}`);
+    await copy(code, { title: "explore.python_title", copied: "explore.python_copied", note });
+  }
+
+  /** To the clipboard, or, where the browser forbids that, into a sheet to copy from; `note` says
+   * what it is good for. */
+  async function copy(text, { title, copied, note }) {
     try {
       await navigator.clipboard.writeText(text);
-      return true;
+      toast(t(copied, { note }));
     } catch {
-      showSheet(text, t(title));
-      return false;
+      showSheet(text, t(title), note);
     }
   }
 
-  function copied(isDone, key) {
-    if (isDone) toast(t(key));
-  }
-
-  function showSheet(text, title) {
+  function showSheet(text, title, note) {
     const area = $("#lab-sheet textarea");
     $(".sheet-title").textContent = title;
+    $(".sheet-note").textContent = note;
     area.value = text;
     area.setAttribute("aria-label", title);
     $("#lab-sheet").showModal();
@@ -128,6 +147,8 @@ export function createDeeds(lab) {
       const { scale } = item.dataset;
       const side = (lab.model()?.resolution ?? 0) * Number(scale);
       item.textContent = t("explore.download_scale", { scale, side });
+      item.disabled = scale !== "1" && side > lab.mostPixels;
+      item.title = item.disabled ? t("explore.download_too_large", { most: lab.mostPixels }) : "";
     }
     if (isOpen) list.firstElementChild.focus();
   }
@@ -137,100 +158,11 @@ export function createDeeds(lab) {
   async function readFile(file) {
     if (!file) return;
     if (!isPicture(file)) return void (await lab.models.openFile(file));
-    if (file.size > MOST_MEGABYTES * 2 ** 20) {
-      return void lab.complain({
-        code: "request_too_large",
-        values: { megabytes: MOST_MEGABYTES },
-      });
-    }
-    const data = base64(new Uint8Array(await file.arrayBuffer()));
+    const head = file.slice(0, lab.recipeWithin); // a picture may be large; its recipe comes first
+    const data = base64(new Uint8Array(await head.arrayBuffer()));
     const { recipe } = await lab.call("read", { data });
     await lab.open(fromJson(recipe));
     toast(t("explore.opened", { name: file.name }));
-  }
-
-  function listenDrop() {
-    const cover = $("#lab-drop");
-    let depth = 0;
-    const isFiles = (event) => event.dataTransfer?.types.includes("Files");
-    const on = (type, handler) => {
-      window.addEventListener(type, (event) => {
-        if (!isFiles(event)) return;
-        event.preventDefault();
-        handler(event);
-        cover.hidden = depth === 0;
-      });
-    };
-    on("dragenter", () => (depth += 1));
-    on("dragleave", () => (depth -= 1));
-    on("dragover", () => {});
-    on("drop", (event) => {
-      depth = 0;
-      attempt(() => readFile(event.dataTransfer.files[0]));
-    });
-    $("#lab-file").addEventListener("change", (event) => {
-      const [file] = event.target.files;
-      attempt(() => readFile(file)).then(() => (event.target.value = ""));
-    });
-  }
-
-  // --- looking -------------------------------------------------------------------------------
-
-  function toggleFull() {
-    const frame = $(".frame");
-    if (document.fullscreenElement) return void document.exitFullscreen();
-    const pretend = () => frame.classList.toggle("is-full"); // iPhones have no full screen for this
-    if (!frame.requestFullscreen || frame.classList.contains("is-full")) pretend();
-    else frame.requestFullscreen().catch(pretend);
-    $("#lab-picture").focus();
-  }
-
-  function listenHold() {
-    for (const target of [$("[data-hold=compare]"), $("#lab-picture"), $("#lab-second-picture")]) {
-      let timer = 0;
-      target.addEventListener("pointerdown", (event) => {
-        const pause = event.pointerType === "touch" ? TOUCH_PAUSE : 0; // it may be a scroll
-        if (event.button === 0) timer = setTimeout(() => stage.hold(true), pause);
-      });
-      for (const type of ["pointerup", "pointercancel", "pointerleave"]) {
-        target.addEventListener(type, () => {
-          clearTimeout(timer);
-          stage.hold(false);
-        });
-      }
-      target.addEventListener(
-        "contextmenu",
-        (event) => stage.hold(false) ?? event.stopPropagation(),
-      );
-      target.addEventListener("keydown", (event) => {
-        if (event.key !== " " || event.repeat) return;
-        event.preventDefault();
-        stage.hold(true);
-      });
-      target.addEventListener("keyup", (event) => event.key === " " && stage.hold(false));
-      target.addEventListener("blur", () => stage.hold(false));
-    }
-  }
-
-  function onKey(event) {
-    const isTyping = event.target.matches?.(
-      "input:not([type=range]):not([type=radio]), textarea, select",
-    );
-    const key = event.key.toLowerCase();
-    if (event.key === "Escape") {
-      showMenu(false);
-      $(".frame").classList.remove("is-full");
-    }
-    if ((event.ctrlKey || event.metaKey) && !isTyping && (key === "z" || key === "y")) {
-      event.preventDefault();
-      return void (event.shiftKey || key === "y" ? DEEDS.redo(event) : DEEDS.undo(event));
-    }
-    const isAtPicture = event.target === $("#lab-picture");
-    if (!isAtPicture || !lab.state() || event.ctrlKey || event.metaKey || event.altKey) return;
-    const deed = KEYS[key];
-    if (!deed) return;
-    event.preventDefault();
-    deed(event);
   }
 
   /** Runs something that may be refused; the person reads why. */
@@ -247,12 +179,16 @@ export function createDeeds(lab) {
       const deed = DEEDS[button.dataset.do];
       if (deed) button.addEventListener("click", (event) => attempt(() => deed(event)));
     }
-    document.addEventListener("keydown", onKey);
+    listenKeys($("#lab-picture"), () => lab.isShown() && lab.state() !== null, KEYS);
     document.addEventListener("pointerdown", (event) => {
       if (!event.target.closest?.(".menu")) showMenu(false);
     });
-    listenHold();
-    listenDrop();
+    looking.listen();
+    const take = (file) => attempt(() => readFile(file));
+    listenDrop({ cover: $("#lab-drop"), isShown: lab.isShown, take });
+    $("#lab-file").addEventListener("change", (event) => {
+      take(event.target.files[0]).then(() => (event.target.value = ""));
+    });
   }
 
   return { listen };

@@ -5,12 +5,20 @@ import { createAsides } from "./asides.js";
 import { createBeside } from "./beside.js";
 import { createControls } from "./controls.js";
 import { createDeeds } from "./deeds.js";
-import { besideFrom, placeOf, sendToParent, shareLink, withRecipe } from "./links.js";
+import { besideFrom, opensIn, placeOf, sendToParent, shareLink, withRecipe } from "./links.js";
 import { Refused, createMessages } from "./messages.js";
 import { NOT_HERE, createModels } from "./models.js";
 import { NEW_MODEL, createMoments } from "./moments.js";
 import { fromQuery, hasRecipe, same, toJson, toQuery } from "./recipe.js";
-import { initialState, modelOf, reduce, shelfFromText, shelfToText } from "./reducer.js";
+import {
+  besideOf,
+  initialState,
+  modelOf,
+  reduce,
+  shelfFromText,
+  shelfToText,
+  stamped,
+} from "./reducer.js";
 import { createRows } from "./rows.js";
 import { createShelf } from "./shelf.js";
 import { portable, portableName } from "./sources.js";
@@ -35,6 +43,7 @@ export function startExplore({ element, server, props, upload }) {
 
   /** What the parts of the page know of each other. */
   const lab = {
+    ...{ mostPixels: props.start.most_pixels, recipeWithin: props.start.recipe_within },
     element,
     $,
     t,
@@ -46,7 +55,9 @@ export function startExplore({ element, server, props, upload }) {
     settle,
     call,
     state: () => state,
+    isShown: () => document.documentElement.dataset.page === "explore",
     model: () => state && modelOf(state.models, state.recipe),
+    stamped: (recipe) => stamped(state.models, recipe),
     costOf: (recipe) => modelOf(state.models, recipe)?.cost,
     open: (recipe, event) => models.openRecipe(recipe, event),
     pictureJson: (recipe) => (recipe || state ? toJson(recipe ?? state.settled) : null),
@@ -54,7 +65,8 @@ export function startExplore({ element, server, props, upload }) {
     shortFacts: (model) => controls.shortFacts(model),
     longFacts: (model) => controls.longFacts(model),
     settledJson: () => toJson(state.settled),
-    link: () => shareLink(placeOf(window, space), portable(stamped(state.settled)), besideForAll()),
+    link: () => shareLink(placeOf(window, space), portable(lab.stamped(state.settled)), besideForAll()),
+    linkOpens: (link) => opensIn(link, [lab.model(), besideOf(state)]),
     describe: (recipe, model) => controls.description(recipe, model),
     directions: () => rows.names(),
   };
@@ -232,17 +244,11 @@ export function startExplore({ element, server, props, upload }) {
   }
 
   function writeAddress() {
-    const recipe = stamped(state.settled);
+    const recipe = lab.stamped(state.settled);
     const { pathname, search, hash } = window.location;
     const address = pathname + withRecipe(search, recipe, state.beside) + hash;
     window.history.replaceState(window.history.state, "", address);
     sendToParent(window, placeOf(window, space), recipe, state.beside);
-  }
-
-  /** With the model's revision, so that a link says which weights drew it. */
-  function stamped(recipe) {
-    const revision = modelOf(state.models, recipe)?.revision ?? "";
-    return recipe.revision ? recipe : { ...recipe, revision };
   }
 
   function storeShelf() {

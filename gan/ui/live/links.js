@@ -8,6 +8,7 @@
 // from SPACE_ID.
 
 import { QUERY_KEYS, fromJson, toQuery } from "./recipe.js";
+import { hubSource } from "./sources.js";
 
 export const HUB = "https://huggingface.co";
 
@@ -50,6 +51,15 @@ export function shareLink(place, recipe, beside = null) {
   here.search = "";
   here.hash = "";
   return `${here.href}?${query}`;
+}
+
+/** Where a copied link opens: "everywhere"; "here", on this machine alone; or in this "program", as
+ * long as it has those of the `models` open that have no name elsewhere. Unknown ones count as named. */
+export function opensIn(link, models) {
+  const isNamed = (model) => !model || model.is_named || Boolean(hubSource(model.source));
+  if (!models.every(isNamed)) return "program";
+  const { hostname } = new URL(link);
+  return /^(localhost|127\.[\d.]+|\[::1\]|0\.0\.0\.0)$/.test(hostname) ? "here" : "everywhere";
 }
 
 /** Are we the iframe of a Space's page? */

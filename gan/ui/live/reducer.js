@@ -9,7 +9,7 @@ import { LIMITS, fromJson, round4, same } from "./recipe.js";
 
 const SURPRISE = 1.6; // σ either way: far enough to see, near enough to be drawn well
 const LONGEST_HISTORY = 200;
-const LONGEST_SHELF = 60;
+export const LONGEST_SHELF = 60;
 
 /** The state of a page that shows `recipe`. `models` are the facts that `models()` returned. */
 export function initialState(recipe, models = [], shelf = []) {
@@ -145,25 +145,25 @@ const ACTIONS = {
     return { ...state, locks: held ? others : [...others, direction] };
   },
 
-  /** {id, thumbnail}: the recipe goes on the shelf, in front; a picture is there only once. */
-  keep(state, { id, thumbnail }) {
-    const others = state.shelf.filter((item) => !same(item.recipe, state.recipe));
-    const item = { id, recipe: state.recipe, thumbnail };
-    return { ...state, shelf: [item, ...others].slice(0, LONGEST_SHELF), forgotten: null };
+  /** {id, thumbnail, recipe?}: the recipe goes on the shelf, in front, with the weights that drew
+   * it; a picture is there only once. A full shelf lets its oldest go; `restore` takes that back. */
+  keep(state, { id, thumbnail, recipe = state.recipe }) {
+    const kept = stamped(state.models, recipe);
+    const others = state.shelf.filter((item) => !same(stamped(state.models, item.recipe), kept));
+    const shelf = [{ id, recipe: kept, thumbnail }, ...others].slice(0, LONGEST_SHELF);
+    const forgotten = others.length < LONGEST_SHELF ? null : state.shelf;
+    return { ...state, shelf, forgotten };
   },
 
   /** {id}: off the shelf; `restore` brings it back. */
   forget(state, { id }) {
-    const index = state.shelf.findIndex((item) => item.id === id);
-    if (index < 0) return state;
-    const forgotten = { index, item: state.shelf[index] };
-    return { ...state, shelf: state.shelf.toSpliced(index, 1), forgotten };
+    const shelf = state.shelf.filter((item) => item.id !== id);
+    return shelf.length === state.shelf.length ? state : { ...state, shelf, forgotten: state.shelf };
   },
 
+  /** The shelf as it was before something went off it. */
   restore(state) {
-    if (!state.forgotten) return state;
-    const { index, item } = state.forgotten;
-    return { ...state, shelf: state.shelf.toSpliced(index, 0, item), forgotten: null };
+    return state.forgotten ? { ...state, shelf: state.forgotten, forgotten: null } : state;
   },
 
   /** {shelf}: another tab of this browser changed the shelf. */
@@ -188,6 +188,12 @@ export function keyOf({ name, revision }) {
 export function modelOf(models, { model, revision }) {
   const exact = models[keyOf({ name: model, revision })];
   return exact ?? Object.values(models).find((one) => one.name === model);
+}
+
+/** A recipe with its model's revision: it says which weights draw it. */
+export function stamped(models, recipe) {
+  const revision = recipe.revision || (modelOf(models, recipe)?.revision ?? "");
+  return { ...recipe, revision };
 }
 
 /** The method whose directions are listed: the one that was chosen, where the model has it. */

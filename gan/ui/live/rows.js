@@ -1,8 +1,10 @@
-// The direction rows, and the switch between their lists: a slider in units of one standard deviation between two small pictures that
-// show what it does; opened, a strip of five pictures and the range of layers it acts on.
+// The direction rows, and the switch between their lists: a slider in units of one standard deviation
+// between two small pictures that show what it does; opened, a strip of five pictures and the range
+// of layers it acts on.
 
 import { setValue, signed } from "./controls.js";
 import { directionLabel, methodOf, methodsOf } from "./directions.js";
+import { onChosen } from "./keys.js";
 import { toJson, toQuery } from "./recipe.js";
 import { editOf, methodShown } from "./reducer.js";
 
@@ -55,7 +57,8 @@ export function createRows(lab) {
   }
 
   function isOurs(recipe) {
-    return recipe.model === model.model && recipe.revision === model.revision;
+    const [asked, ours] = [lab.stamped(recipe), lab.stamped(model)];
+    return asked.model === ours.model && asked.revision === ours.revision;
   }
 
   /** Five pictures for a look are too many where one takes seconds. */
@@ -97,7 +100,7 @@ export function createRows(lab) {
       input.addEventListener("input", (event) => {
         if (input.value !== "") edit({ strength: input.valueAsNumber }, event);
       });
-      input.addEventListener("change", (event) => {
+      onChosen(input, (event) => {
         if (input.value === "") edit({ strength: 0 }, event);
         settle(event);
         sync();
@@ -119,7 +122,7 @@ export function createRows(lab) {
       edit({ end: end === Number(row.to.max) ? null : end }, event);
       sync();
     });
-    for (const input of [row.from, row.to]) input.addEventListener("change", settle);
+    for (const input of [row.from, row.to]) onChosen(input, settle);
     find("[data-row=reset]").addEventListener("click", (event) => {
       edit({ strength: 0, start: 0, end: null }, event);
       settle(event);
@@ -237,6 +240,8 @@ export function createRows(lab) {
     for (const input of [row.from, row.to]) [input.min, input.max] = [0, count];
     row.from.value = edit.start;
     row.to.value = end;
+    row.from.setAttribute("aria-valuetext", edit.start + 1); // counted as the text beside counts
+    row.to.setAttribute("aria-valuetext", end);
     const range = row.from.parentElement;
     range.style.setProperty("--from", edit.start / count);
     range.style.setProperty("--to", end / count);

@@ -8,16 +8,25 @@ export function createShelf(lab) {
 
   function sync() {
     const { shelf } = lab.state();
+    const focused = [...list.children].findIndex((node) => node.contains(document.activeElement));
+    const id = list.children[focused]?.dataset.id;
     list.replaceChildren(...shelf.map(slot));
     list.parentElement.classList.toggle("has-kept", shelf.length > 0);
     mark();
+    if (focused >= 0) focus(shelf.findIndex((item) => item.id === id), focused);
+  }
+
+  /** The focus stays with its picture, or goes to the one that took its place. */
+  function focus(index, before) {
+    const node = list.children[index < 0 ? Math.min(before, list.children.length - 1) : index];
+    (node?.firstElementChild ?? $("[data-do=keep]")).focus();
   }
 
   /** Shows which of the kept pictures is the one on the canvas. */
   function mark() {
     const { shelf, settled } = lab.state();
     [...list.children].forEach((node, i) => {
-      const isShown = same(shelf[i].recipe, settled);
+      const isShown = same(lab.stamped(shelf[i].recipe), lab.stamped(settled));
       node.firstElementChild.setAttribute("aria-current", isShown);
     });
   }
@@ -25,6 +34,7 @@ export function createShelf(lab) {
   function slot(item) {
     const node = Object.assign(document.createElement("div"), { className: "slot" });
     node.setAttribute("role", "listitem");
+    node.dataset.id = item.id;
     const image = Object.assign(document.createElement("img"), { src: item.thumbnail });
     image.alt = t("explore.kept", { seed: item.recipe.seed });
     const open = Object.assign(document.createElement("button"), {

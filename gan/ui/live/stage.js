@@ -34,7 +34,7 @@ export function createStage(lab, transport, refused) {
       const cost = lab.costOf(recipe);
       const seconds = (quality === "exact" ? cost?.exact_seconds : cost?.preview_seconds) ?? 0;
       if (seconds >= WORTH_TELLING) showWait(seconds);
-      const answer = await transport.draw(asked).finally(hideWait);
+      const answer = await transport.draw(asked, seconds).finally(hideWait);
       if (answer.error) throw new Refused(answer.error);
       return answer;
     },
@@ -42,8 +42,9 @@ export function createStage(lab, transport, refused) {
     /** → is it worth asking again? */
     fail(error, job) {
       if (error.code === "overtaken") return false;
-      lab.complain(error);
-      if (!(error instanceof Refused) || error.code === "busy") return true;
+      const isTried = !(error instanceof Refused) || error.code === "busy";
+      lab.complain(error, isTried);
+      if (isTried) return true;
       refused(error, job);
       return false;
     },
@@ -126,10 +127,13 @@ export function createStage(lab, transport, refused) {
     ask("exact");
   }
 
-  /** A thumbnail of the state's picture, once it is drawn; null if the state has moved on. */
-  async function picture() {
+  /** A thumbnail of a recipe's picture: that on the canvas once all is drawn, or, where the hand
+   * has moved on meanwhile, one that is drawn for it. */
+  async function thumbnailOf(recipe) {
     await loop.settled();
-    return latest && same(latest.recipe, lab.state().recipe) ? thumbnail(latest.image) : null;
+    if (latest && same(latest.recipe, recipe)) return thumbnail(latest.image);
+    const asked = { id: 0, recipe: toJson(recipe), quality: "exact" };
+    return thumbnail(await decode((await lab.call("draw", asked)).image));
   }
 
   /** Is the exact picture of the state on the canvas, and nothing else on its way? */
@@ -175,7 +179,8 @@ export function createStage(lab, transport, refused) {
     ask,
     showFirst,
     hold,
-    picture,
+    isHolding: () => isHolding,
+    thumbnailOf,
     isExact,
     isBusy: loop.isBusy,
     setView,
