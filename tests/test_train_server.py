@@ -140,11 +140,16 @@ def test_without_a_token_nothing_is_started(token: Any, shop: Workshop) -> None:
     assert list(shop.root.glob("run-*")) == []
 
 
-def test_where_training_is_off_nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_training_is_off_nothing_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LATENT_LAB_TRAINING", "off")
     assert train_server.facts([])["enabled"] is False
     asked = {"token": ME, "request": {"data": "digits", "minutes": 1}}
     assert ask("start", **asked)["error"]["code"] == "training_is_off"
+    assert ask("estimate", **asked)["error"]["code"] == "training_is_off"
+    files = [upload(tmp_path, "a.png")]
+    assert ask("gather", token=ME, files=files)["error"]["code"] == "training_is_off"
 
 
 # Watching
@@ -416,12 +421,19 @@ def test_nonsense_is_refused(files: Any) -> None:
     assert "error" in ask("gather", token=ME, files=files)
 
 
-def test_uploads_have_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uploads_have_limits(
+    tmp_path: Path, shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(train_uploads, "MOST_BYTES", 10)
     assert "error" not in ask("gather", token=ME, files=[upload(tmp_path, "a.png")])
     more = ask("gather", token=ME, files=[upload(tmp_path, "bb.png")])
     assert more["error"]["code"] == "data_too_large"
     assert "error" not in ask("gather", token=OTHER, files=[upload(tmp_path, "ccc.png")])
+    full = Workshop(shop.root, Limits(disk_gib=1e-9))
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr("gan.workshop.workshop._shared", [full])
+        more = ask("gather", token="d" * 32, files=[upload(tmp_path, "e.png")])
+    assert more["error"]["code"] == "runs_fill_the_disk"
     monkeypatch.setattr(train_uploads, "MOST_FILES", 1)
     both = [upload(tmp_path, "d.png"), upload(tmp_path, "ee.png")]
     assert ask("gather", token=ME, files=both)["error"]["code"] == "too_many_files"

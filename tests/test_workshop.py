@@ -382,6 +382,24 @@ def test_what_a_killed_server_left_half_made_is_swept(shop: Workshop) -> None:
     assert not list(shop.root.glob(".[no]*"))
 
 
+def test_pictures_that_no_run_names_are_purged_after_a_day(shop: Workshop) -> None:
+    home = shop.data_folder(ME)
+    named, fresh, unused = (home / name for name in ("named", "fresh", "unused"))
+    for folder in (named, fresh, unused):
+        folder.mkdir()
+        (folder / "pictures.zip").write_bytes(b"zip")
+    run_id = training(shop)
+    about = About.read(shop.path(run_id))
+    assert about is not None
+    request = dataclasses.replace(about.request, data=str(named / "pictures.zip"))
+    dataclasses.replace(about, request=request).write(shop.path(run_id))
+    for folder in (named, unused):
+        os.utime(folder, (1, 1))
+    Workshop(shop.root, shop.limits).tick(at_once=True)
+    assert sorted(path.name for path in home.iterdir()) == ["fresh", "named"]
+    assert not list(shop.root.glob(".old-*"))
+
+
 # Forks
 
 
@@ -451,6 +469,8 @@ def test_training_is_off_on_public_hosts_until_it_is_turned_on(
     assert not shop.enabled
     refusal("training_is_off", lambda: shop.start(SHORT, ME))
     refusal("training_is_off", lambda: shop.resume(run_id, ME))
+    refusal("training_is_off", lambda: shop.estimate(SHORT, ME))
+    refusal("training_is_off", lambda: shop.check_upload(1))
     assert shop.snapshot(run_id).state == "training"
     shop.stop(run_id, ME)
     monkeypatch.setenv("LATENT_LAB_TRAINING", "on")
@@ -522,6 +542,9 @@ def test_limits_on_disk(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir(exist_ok=True)
     (tmp_path / "b" / "something").write_bytes(b"12345")
     refusal("runs_fill_the_disk", lambda: used.start(SHORT, ME))
+    roomy = Workshop(tmp_path / "b", Limits(free_gib=0.0, disk_gib=1.0))
+    roomy.check_upload(1000)
+    refusal("runs_fill_the_disk", lambda: roomy.check_upload(2**30))
     assert not list(tmp_path.glob("*/run-*"))
 
 

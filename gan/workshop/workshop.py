@@ -112,10 +112,18 @@ class Workshop:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def check_upload(self, size: int) -> None:
+        """LabError where nobody may train, or where the disk has no room for `size` bytes more."""
+        self._check_enabled()
+        self.root.mkdir(parents=True, exist_ok=True)
+        if problem := upkeep.room(self.root, self.limits, coming=size):
+            raise problem
+
     def estimate(self, request: TrainRequest, owner: str | None = None) -> Estimate:
         """What it would cost: measured here, which takes a while the first time; then known.
 
         Without an `owner`, only of what is bundled, or where the host allows any path."""
+        self._check_enabled()
         folder = self.root if owner is None else self.data_folder(owner)
         request = replace(request, warm_start=None).settled(self.limits)
         request.check(self.limits, folder)
