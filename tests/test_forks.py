@@ -8,6 +8,7 @@ import pytest
 from gan.errors import LabError
 from gan.runs import RunDirectory
 from gan.training import checkpoint
+from gan.training.config import with_lesson
 from gan.workshop import TrainRequest
 from gan.workshop.forks import fork
 from tests.tiny_run import CONFIG, tiny_run, train
@@ -51,6 +52,17 @@ def test_one_setting_changed_is_trained_with(parent: Path, tmp_path: Path) -> No
     assert (tmp_path / "samples" / "000000000.png").is_file(), "its timeline begins at the start"
     after = {path: path.read_bytes() for path in parent.rglob("*") if path.is_file()}
     assert after == before, "a fork shares files with the old run, and changes none"
+
+
+def test_a_fork_of_a_lesson_keeps_its_loss(tmp_path: Path) -> None:
+    source, made = tmp_path / "source", tmp_path / "made"
+    config = with_lesson(dataclasses.replace(CONFIG, images=64), "collapse")
+    train(tiny_run(source, config))
+    made.mkdir()
+    request = TrainRequest(data="digits-tiny", images=64, lesson="collapse")
+    fork(source, made, made, request, 64, {"images": 128})
+    run = tiny_run(made, dataclasses.replace(config, images=128))
+    assert (run.trainer.config.loss, run.trainer.config.penalties) == ("nonsaturating", ())
 
 
 def test_a_budget_in_minutes_is_scaled_before_it_is_judged(parent: Path, tmp_path: Path) -> None:

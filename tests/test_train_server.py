@@ -88,6 +88,11 @@ def test_the_facts_are_plain_and_offer_what_there_is() -> None:
         "r1",
         "r2",
     ]
+    assert facts["lessons"][0] == {
+        "name": "collapse",
+        "loss": "nonsaturating",
+        "penalties": [],
+    }
     assert facts["goals"][0] == {"name": "demo", "minutes": 1, "preset": "quick"}
 
 
@@ -167,6 +172,17 @@ def test_a_look_tells_what_the_files_say(shop: Workshop) -> None:
     assert quality["q"] == 0.1235, "four digits are enough"
     assert quality["floor"] is None
     assert shown["histogram"]["real"] == [96, 1], "the newest"
+
+
+def test_what_is_trained_with_is_told_and_not_what_was_asked_for(shop: Workshop) -> None:
+    run = made_run(shop)
+    shown = ask("look", token=ME, run=run)["snapshot"]
+    assert (shown["settings"], shown["request"]["loss"]) == (None, "relativistic")
+    lesson = {"loss": "nonsaturating", "penalties": [], "batch": 8, "seed": 0}
+    (shop.root / run / "config.json").write_text(json.dumps({"training": lesson}))
+    shop.snapshots.forget(shop.root / run)
+    told = ask("look", token=ME, run=run)["snapshot"]["settings"]
+    assert told == {"loss": "nonsaturating", "penalties": [], "batch": 8}
 
 
 def test_only_news_travels_and_a_run_that_went_back_comes_whole(shop: Workshop) -> None:

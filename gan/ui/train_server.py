@@ -82,7 +82,7 @@ def facts(models: list[Json]) -> Json:
         },
         "goals": [dict(goal, minutes=_allowed(goal["minutes"], limits.minutes)) for goal in GOALS],
         "losses": [{"name": loss.name, "penalties": loss.penalties} for loss in LOSSES.values()],
-        "lessons": list(lessons()),
+        "lessons": lessons(),
         "hub_data": hub_data_facts(),
         "datasets": [dataset(name) for name in BUNDLED],
         "models": models,
@@ -95,11 +95,18 @@ def _allowed(minutes: float, most: float | None) -> float:
     return minutes if most is None else min(minutes, most)
 
 
-def lessons() -> tuple[str, ...]:
-    """Trainings that fail on purpose, for a class to watch."""
-    from gan.training import config
+def lessons() -> list[Json]:
+    """Trainings that fail on purpose, for a class to watch, with the loss and penalties that each
+    of them has, whatever else is asked for."""
+    from gan.training.config import LESSONS
+    from gan.training.losses import LOSSES
 
-    return tuple(getattr(config, "LESSONS", ()))
+    found = []
+    for name, settings in LESSONS.items():
+        loss = LOSSES[settings["loss"]]
+        penalties = settings.get("penalties", loss.penalties)
+        found.append({"name": name, "loss": loss.name, "penalties": penalties})
+    return found
 
 
 def hub_data_facts() -> Json:
@@ -259,6 +266,7 @@ def shown(snapshot: Snapshot, since: int | None, mine: bool) -> Json:
         "created": snapshot.created,
         "command": snapshot.command,
         "request": snapshot.request,
+        "settings": snapshot.settings,
         "forked_from": snapshot.forked_from,
         "place": snapshot.place,
         "samples": snapshot.samples,

@@ -9,6 +9,7 @@ import {
   frameIndex,
   initialState,
   isLive,
+  lossOf,
   missingOf,
   penaltiesOf,
   reduce,
@@ -18,6 +19,10 @@ import {
 import { chance } from "./helpers.js";
 
 const FACTS = {
+  lessons: [
+    { name: "collapse", loss: "nonsaturating", penalties: [] },
+    { name: "memorise", loss: "nonsaturating", penalties: ["r1"] },
+  ],
   datasets: [{ name: "digits" }, { name: "avatars" }],
   goals: [
     { name: "demo", minutes: 1, preset: null },
@@ -74,10 +79,21 @@ test("a data set from the Hub can be trained on when every choice is made", () =
 
 test("a lesson gets the minutes that it takes, unless the person says how many", () => {
   const lesson = form({ lesson: "collapse" });
-  assert.equal(requestOf(play(start(), lesson)).minutes, 3);
+  assert.equal(requestOf(play(start(), lesson)).minutes, 5);
   assert.equal(requestOf(play(start(), form({ minutes: 2 }), lesson)).minutes, 2);
   assert.equal(requestOf(play(start(), form({ images: 900 }), lesson)).minutes, null);
   assert.equal(requestOf(play(start(), form({ goal: "gpu" }), lesson)).minutes, 120);
+});
+
+test("a lesson's own loss and penalties take the place of what is chosen", () => {
+  const chosen = play(start(), form({ loss: "relativistic", penalties: ["r1", "r2"] }));
+  const lesson = reduce(chosen, form({ lesson: "collapse" }));
+  assert.equal(lossOf(lesson), "nonsaturating");
+  assert.deepEqual(penaltiesOf(lesson), []);
+  const { loss, penalties } = requestOf(lesson);
+  assert.deepEqual({ loss, penalties }, { loss: "nonsaturating", penalties: null });
+  const healthy = reduce(lesson, form({ lesson: null }));
+  assert.equal(requestOf(healthy).penalties, "r1,r2", "what was chosen comes back");
 });
 
 test("a goal brings its minutes and preset, a person's own budget takes their place", () => {

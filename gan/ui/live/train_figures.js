@@ -121,16 +121,24 @@ export function createFigures(lab) {
     set("#train-speed", rate === undefined ? "" : t("train.rate", { rate: short(rate) }));
     set("#train-run-command", watch?.command ?? "");
     if (!watch) return;
-    const { data, loss, penalties, batch, seed } = watch.request;
-    const name = String(data).split(/[/\\]/).at(-1);
-    const known = { data: name, loss: t(`train.loss_${loss}`), seed };
-    known.penalties = penalties ?? t("train.usual");
-    known.batch = batch ?? t("train.usual");
-    set("#train-settings", t("train.settings", known));
+    set("#train-settings", t("train.settings", settings(watch)));
     const canChange = watch.mine && ["queued", "training", "paused"].includes(watch.state);
     $("#train-budget").hidden = !canChange;
     fill("#train-budget-images", watch.images);
     fill("#train-budget-target", watch.target_quality);
+  }
+
+  /** What is trained with; before that is known, what was asked for. */
+  function settings({ request, settings: real }) {
+    const { loss, penalties, batch } = real ?? request;
+    const said = Array.isArray(penalties) ? penalties.join(", ") || t("train.none") : penalties;
+    return {
+      data: String(request.data).split(/[/\\]/).at(-1),
+      loss: t(`train.loss_${loss}`),
+      penalties: said ?? t("train.usual"),
+      batch: batch ?? t("train.usual"),
+      seed: request.seed,
+    };
   }
 
   function fill(selector, value) {

@@ -1,7 +1,7 @@
 // The form of a new training: what is chosen, what it will cost here, and the command that runs.
 
 import { createHubPicker } from "./train_hub.js";
-import { missingOf, penaltiesOf, requestOf } from "./train_reducer.js";
+import { lossOf, missingOf, penaltiesOf, requestOf } from "./train_reducer.js";
 
 const PLAN_DELAY = 300; // milliseconds after the last change
 const SIZES = [8, 16, 32, 64, 128, 256, 512, 1024];
@@ -53,11 +53,14 @@ export function createForm(lab) {
     fillTrack($("#train-target"));
     const target = asked.target_quality;
     set("#train-target-text", target ? target.toFixed(2) : t("train.target_none"));
-    value("#train-loss", asked.loss);
-    set("#train-loss-hint", t(`train.loss_${asked.loss}_hint`));
+    const isLesson = Boolean(asked.lesson);
+    value("#train-loss", lossOf(state));
+    set("#train-loss-hint", t(isLesson ? "train.lesson_sets" : `train.loss_${asked.loss}_hint`));
+    set("#train-penalties-hint", t(isLesson ? "train.lesson_sets" : "train.penalties_hint"));
     const penalties = penaltiesOf(state);
     $("#train-r1").checked = penalties.includes("r1");
     $("#train-r2").checked = penalties.includes("r2");
+    for (const name of ["loss", "r1", "r2"]) $(`#train-${name}`).disabled = isLesson;
     offerStarts(state, shownLanguage);
     value("#train-lesson", asked.lesson ?? "");
     set("#train-lesson-hint", t(`train.lesson_${asked.lesson ?? "none"}_hint`));
@@ -138,7 +141,7 @@ export function createForm(lab) {
     );
     options("#train-lesson", [
       ["", t("train.lesson_none")],
-      ...facts.lessons.map((name) => [name, t(`train.lesson_${name}`)]),
+      ...facts.lessons.map(({ name }) => [name, t(`train.lesson_${name}`)]),
     ]);
     $("#train-lesson").closest(".setting").hidden = !facts.lessons.length;
   }

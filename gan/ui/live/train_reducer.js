@@ -3,7 +3,7 @@
 // with each snapshot, and a reloaded page begins from the same facts.
 
 export const MOST_POINTS = 500; // of a chart
-const LESSON_MINUTES = 3; // after one, digits have not gone wrong yet; see `LESSONS` in the trainer
+const LESSON_MINUTES = 5; // after three, some have just gone wrong; see `LESSONS` in the trainer
 export const LIVE = ["queued", "training", "paused"]; // states that change by themselves
 
 const FORM = {
@@ -177,21 +177,32 @@ export function missingOf({ form }) {
 /** What the form asks for, as the server reads it; null while it is incomplete. */
 export function requestOf({ form, facts }) {
   if (missingOf({ form })) return null;
-  const { own, hub } = form;
-  const { source } = { own, hub }[form.data] ?? { source: form.data };
+  const { source } = { own: form.own, hub: form.hub }[form.data] ?? { source: form.data };
   const goal = facts.goals.find(({ name }) => name === form.goal);
   const budget = form.images
     ? { images: form.images, minutes: null }
     : { images: null, minutes: form.minutes ?? goal?.minutes ?? null };
-  const { resolution, loss, target_quality, warm_start, batch, seed, name, lesson } = form;
+  const { resolution, target_quality, warm_start, batch, seed, name, lesson } = form;
   const preset = goal ? goal.preset : form.preset;
-  const penalties = form.penalties && (form.penalties.join(",") || "none");
+  const loss = lossOf({ form, facts });
+  const own = lesson ? null : form.penalties; // the lesson brings its own
+  const penalties = own && (own.join(",") || "none");
   const chosen = { resolution, loss, penalties, target_quality, warm_start, batch, seed, name };
   return { data: source, preset, ...budget, ...chosen, lesson };
 }
 
-/** Penalties that are on: the person's, or the loss's own. */
-export function penaltiesOf({ form, facts }) {
+const lessonOf = ({ form, facts }) => facts.lessons.find(({ name }) => name === form.lesson);
+
+/** The loss that will be trained with: a lesson's own, or the person's. */
+export function lossOf(state) {
+  return lessonOf(state)?.loss ?? state.form.loss;
+}
+
+/** Penalties that are on: a lesson's, the person's, or the loss's own. */
+export function penaltiesOf(state) {
+  const { form, facts } = state;
+  const lesson = lessonOf(state);
+  if (lesson) return lesson.penalties;
   const loss = facts.losses.find(({ name }) => name === form.loss);
   return form.penalties ?? loss?.penalties ?? [];
 }
