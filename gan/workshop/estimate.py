@@ -22,6 +22,7 @@ from gan.system import processor_name, usable_cores, user_cache_dir, write_atomi
 from gan.workshop.queue import answer_of, last_words
 from gan.workshop.requests import TrainRequest
 
+METHOD = 2  # of measuring: another number, and what was measured before is forgotten
 MOST_REMEMBERED = 100  # measurements beside other trainings
 MOST_SECONDS = 240.0  # what takes longer to measure isn't for this machine
 CHECKPOINTS = 4  # the newest two, the best, and the one that is being written
@@ -89,7 +90,7 @@ def key(request: TrainRequest) -> str:
     alike = replace(_without_budget(request), seed=0, name="", warm_start=warm).to_json()
     if Path(request.data).exists():  # other pictures under the same name
         alike["changed"] = Path(request.data).stat().st_mtime
-    machine = [__version__, processor_name(), usable_cores()]
+    machine = [__version__, METHOD, processor_name(), usable_cores()]
     return hashlib.sha256(json.dumps([alike, machine]).encode()).hexdigest()[:32]
 
 
