@@ -19,7 +19,7 @@ export function createRunList(lab) {
     for (const id of [...rows.keys()])
       if (!shown.some((one) => one.run_id === id)) drop(id);
     shown.forEach((one, i) => place(one, i));
-    $("#train").classList.toggle("has-runs", shown.length > 0);
+    $("#train").classList.toggle("has-runs", shown.length + deleted.length > 0);
     $("[data-train=new]").setAttribute("aria-current", view === "new");
   }
 
