@@ -38,6 +38,7 @@ from gan.device import Device
 from gan.errors import LabError
 from gan.loading import save_model
 from gan.system import process_alive, this_process, write_atomic, writing
+from gan.training.budget import with_budget
 from gan.training.config import PRESETS, TrainConfig, preset_for, stages
 from gan.training.data import BUNDLED, Dataset
 from gan.training.hub_names import is_hub_data
@@ -331,10 +332,11 @@ class Run:
         """→ the stored configuration with the budget and target that are asked for now."""
         stored, description = self.directory.read_config()
         check_same(stored, asked, dataset, preset)
+        images = asked.images or self._images_in(asked.minutes, stored)
+        seen = (self.directory.status() or {}).get("images_seen") or 0
         config = dataclasses.replace(
-            stored,
-            images=asked.images or self._images_in(asked.minutes, stored),
-            minutes=asked.minutes or stored.minutes,
+            stored if images == stored.images else with_budget(stored, images, seen),
+            minutes=None if asked.images else asked.minutes or stored.minutes,
             target_quality=_target(asked.target_quality, stored.target_quality),
         )
         return config, Device.from_json(description)
@@ -462,6 +464,9 @@ class Run:
         trainer, changes = self.trainer, {}
         if order.images is not None:
             changes |= {"images": order.images, "minutes": None}
+            if trainer.group.size == 1:  # others who train along are told the number alone
+                longer = with_budget(trainer.config, order.images, trainer.images_seen)
+                changes |= {"grow": longer.grow, "head_start": longer.head_start}
         if order.target_quality is not None:
             changes["target_quality"] = order.target_quality or None
         trainer.config = dataclasses.replace(trainer.config, **changes)
@@ -541,17 +546,24 @@ def _said(value: Any) -> str:
 
 
 def preset_of(config: TrainConfig) -> str | None:
-    """The preset by whose sizes a complete configuration was made; None if it was made by hand."""
-    network, critic = config.generator, config.discriminator
+    """The preset by whose sizes a complete configuration was made; None if it was made by hand.
+
+    Of presets with the same sizes the one that grows alike; but no other way of growing makes it
+    another one: a fork goes on with what a warm start had left out, and a new budget moves it.
+    """
+    network = config.generator
     assert network is not None
-    assert critic is not None
-    for name, sizes in PRESETS.items():
-        made = (network.channel_base, network.channel_max, network.z_dim, network.w_dim)
-        same = made == (sizes.channel_base, sizes.channel_max, sizes.latent, sizes.latent)
-        warm = config.warm_start is not None
-        if same and config.grow == stages(sizes, network.resolution, warm):
-            return name
-    return None
+    made = (network.channel_base, network.channel_max, network.z_dim, network.w_dim)
+    alike = [
+        name
+        for name, sizes in PRESETS.items()
+        if made == (sizes.channel_base, sizes.channel_max, sizes.latent, sizes.latent)
+    ]
+    warm = config.warm_start is not None
+    exact = [
+        name for name in alike if config.grow == stages(PRESETS[name], network.resolution, warm)
+    ]
+    return next(iter([*exact, *alike]), None)
 
 
 def stretches(model: Path) -> list[dict[str, Any]]:

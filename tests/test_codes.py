@@ -11,6 +11,7 @@ from gan.generators.codes import Codes
 from gan.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from gan.loading import native
 from gan.training import checkpoint
+from gan.training.budget import images_for_minutes
 from gan.training.conditions import Conditions, shares_of
 from gan.training.config import HEAD_START_RATE, TrainConfig
 from gan.training.data import Attribute, Dataset, load_dataset
@@ -156,6 +157,22 @@ def test_the_head_start_reconstructs_and_has_no_opponent(pictures):
     joined = training.step()
     assert {"loss_d", "loss_g", "reconstruction"} <= set(joined)
     assert checkpoint.digest(training.D.state_dict()) != before
+
+
+def test_a_head_starts_own_steps_are_measured(pictures, monkeypatch):
+    config = dataclasses.replace(CONFIG, images=0, minutes=0.01, head_start=0.5)
+    training = trainer(pictures, config)
+    steps = []
+    for name in ("_reconstruct", "_update_discriminator"):
+        real = getattr(Trainer, name)
+
+        def noted(self, resolution, name=name, real=real):
+            steps.append(name)
+            return real(self, resolution)
+
+        monkeypatch.setattr(Trainer, name, noted)
+    assert images_for_minutes(training) > 0
+    assert steps == ["_reconstruct"] * 4 + ["_update_discriminator"] * 4
 
 
 def test_the_rate_of_a_head_start_falls_to_the_rate_of_the_game(pictures):

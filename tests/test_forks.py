@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from gan.errors import LabError
-from gan.runs import RunDirectory
+from gan.runs import Run, RunDirectory
 from gan.training import checkpoint
+from gan.training.config import TrainConfig, with_lesson
+from gan.training.data import load_dataset
 from gan.workshop import TrainRequest
 from gan.workshop.forks import fork
-from tests.tiny_run import CONFIG, tiny_run, train
+from tests.tiny_run import CONFIG, CPU, tiny_run, train
 
 REQUEST = TrainRequest(data="digits-tiny", images=320)
 
@@ -51,6 +53,34 @@ def test_one_setting_changed_is_trained_with(parent: Path, tmp_path: Path) -> No
     assert (tmp_path / "samples" / "000000000.png").is_file(), "its timeline begins at the start"
     after = {path: path.read_bytes() for path in parent.rglob("*") if path.is_file()}
     assert after == before, "a fork shares files with the old run, and changes none"
+
+
+def test_a_fork_of_a_lesson_keeps_its_loss(tmp_path: Path) -> None:
+    source, made = tmp_path / "source", tmp_path / "made"
+    config = with_lesson(dataclasses.replace(CONFIG, images=64), "collapse")
+    train(tiny_run(source, config))
+    made.mkdir()
+    request = TrainRequest(data="digits-tiny", images=64, lesson="collapse")
+    fork(source, made, made, request, 64, {"images": 128})
+    run = tiny_run(made, dataclasses.replace(config, images=128))
+    assert (run.trainer.config.loss, run.trainer.config.penalties) == ("nonsaturating", ())
+
+
+def test_a_warm_started_run_is_forked_with_its_preset(tmp_path: Path) -> None:
+    """It has left the coarse pictures out; the fork goes on without them, as the same preset."""
+    data, source, made = load_dataset("digits"), tmp_path / "source", tmp_path / "made"
+    config = TrainConfig(data="digits", images=8)
+    options = {"dataset": data, "preset": "quick", "evaluate": False}
+    train(Run(tmp_path / "first", config, CPU, **options))
+    warm = dataclasses.replace(config, warm_start=str(tmp_path / "first" / "latest"))
+    train(Run(source, warm, CPU, **options))
+    made.mkdir()
+    request = TrainRequest("digits", "quick", images=8, warm_start=warm.warm_start)
+    asked = fork(source, made, made, request, 8, {"images": 16})
+    assert (asked.preset, asked.warm_start) == ("quick", None)
+    run = Run(made, dataclasses.replace(config, images=16), CPU, **options)
+    assert run.trainer.config.grow == ((32, 1.0),)
+    assert train(run)[-1].images_seen == 16
 
 
 def test_a_budget_in_minutes_is_scaled_before_it_is_judged(parent: Path, tmp_path: Path) -> None:

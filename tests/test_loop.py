@@ -14,8 +14,8 @@ import torch
 from gan.device import Device
 from gan.errors import LabError
 from gan.generators.stylegan2 import StyleGAN2Config
-from gan.training import checkpoint
-from gan.training.budget import images_for_minutes, seconds_left
+from gan.training import budget, checkpoint
+from gan.training.budget import images_for_minutes, images_in, seconds_left, with_budget
 from gan.training.config import PRESETS, TrainConfig, default_preset, preset_for, stages
 from gan.training.data import load_dataset
 from gan.training.loop import Trainer, complete, train
@@ -230,6 +230,52 @@ def test_time_left_counts_finer_resolutions_as_dearer():
     assert seconds_left(config, 200, 10.0) == pytest.approx(10)
     assert seconds_left(config, 300, 10.0) == 0
     assert seconds_left(config, 0, 0.0) == float("inf")
+
+
+def test_a_head_start_costs_what_it_costs(digits, monkeypatch):
+    """40 % of the budget at a third of the cost: the minutes hold more images."""
+
+    def step(_trainer, resolution, is_head_start):
+        return resolution * (1 if is_head_start else 3) / 10_000
+
+    monkeypatch.setattr(budget, "_seconds_of_a_step", step)
+    running = trainer(digits, dataclasses.replace(CONFIG, images=0, minutes=1.0))
+    grow, share = ((8, 0.2), (16, 1.0)), 0.95
+    running.config = dataclasses.replace(running.config, grow=grow, head_start=0.4)
+    mean = (0.2 * 8 + 0.2 * 16 + 0.6 * 16 * 3) / 10_000
+    assert images_for_minutes(running) == pytest.approx(60 * share / mean, abs=8)
+    costs = budget.measured_costs(running)
+    assert costs["minutes"] == pytest.approx(1.0, rel=1e-3)
+    assert costs["seconds_per_image"]["8"] == pytest.approx(8 / 10_000)
+    assert costs["seconds_per_image"]["16"] == pytest.approx((0.2 * 16 + 0.6 * 48) / 0.8 / 10_000)
+    config = dataclasses.replace(running.config, images=1000)
+    left = (200 + 200 * 2 + 600 * 2 * 3) / 10
+    assert seconds_left(config, 0, 10.0) == pytest.approx(left)
+
+
+def test_a_longer_budget_goes_on_where_the_training_was():
+    """What is behind keeps its place in images; what is ahead is stretched."""
+    grow = ((8, 0.25), (16, 0.5), (32, 1.0))
+    config = dataclasses.replace(CONFIG, images=1000, grow=grow, head_start=0.2)
+    assert with_budget(config, 2000, 0).grow == grow
+    halfway = with_budget(config, 2000, 300)
+    assert halfway.grow == ((8, 0.125), (16, 0.5), (32, 1.0))
+    assert halfway.head_start == 0.1
+    ended = with_budget(config, 4000, 1000)
+    assert [ended.resolution_at(seen) for seen in (0, 250, 500, 1000, 3999)] == [8, 16, 32, 32, 32]
+    assert not ended.is_head_start(1000)
+    unknown = dataclasses.replace(config, images=0)
+    assert with_budget(unknown, 500, 0) == dataclasses.replace(config, images=500)
+
+
+@pytest.mark.parametrize("seen", [0, 100, 300, 1000])
+def test_so_many_minutes_more_are_the_images_that_take_them(seen):
+    grow = ((8, 0.25), (16, 0.5), (32, 1.0))
+    config = dataclasses.replace(CONFIG, images=1000, grow=grow, batch=8, evaluation_share=0.05)
+    images = images_in(config, seen, 10.0, 4.0)
+    assert images > seen
+    left = seconds_left(with_budget(config, images, seen), seen, 10.0)
+    assert left == pytest.approx(4 * 60 * 0.95, abs=10)
 
 
 def test_no_budget_is_refused(digits):

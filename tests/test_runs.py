@@ -221,8 +221,18 @@ def test_another_budget_is_kept_and_remembered(tmp_path: Path) -> None:
         {"at": 0, "images": 320},
         {"at": 320, "images": 480},
     ]
+    assert directory.read_config()[0].minutes is None
     # Without a budget, the stored one.
     assert tiny_run(tmp_path / "r", dataclasses.replace(CONFIG, images=0)).finished == "budget"
+
+
+def test_a_longer_budget_leaves_behind_what_is_behind(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, grow=((8, 0.5), (8, 1.0)))
+    train(tiny_run(tmp_path / "r", config))
+    longer = tiny_run(tmp_path / "r", dataclasses.replace(CONFIG, images=640))
+    assert longer.trainer.config.grow == ((8, 0.25), (8, 1.0))
+    longer._change(control.Order(1, os.getpid(), images=1280))
+    assert longer.trainer.config.grow == ((8, 0.125), (8, 1.0)), "on the fly too"
 
 
 def test_minutes_become_images_once_and_change_in_proportion(tmp_path: Path) -> None:
@@ -621,4 +631,7 @@ def test_a_preset_is_recognised_by_its_sizes(preset: str) -> None:
     dataset = load_dataset("digits")
     config = complete(TrainConfig(data="digits"), dataset, preset)
     assert preset_of(config) == preset
-    assert preset_of(dataclasses.replace(config, grow=((32, 1.0), (32, 1.0)))) is None
+    assert preset_of(dataclasses.replace(config, grow=((16, 0.1), (32, 1.0)))) == preset
+    assert config.generator is not None
+    wider = dataclasses.replace(config.generator, channel_max=config.generator.channel_max + 1)
+    assert preset_of(dataclasses.replace(config, generator=wider)) is None

@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import os
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from gan import rendering
+from gan import control, rendering
 from gan.device import Device
 from gan.recipe import Recipe
 from gan.rendering import Renderer
@@ -88,6 +89,11 @@ def test_the_facts_are_plain_and_offer_what_there_is() -> None:
         "r1",
         "r2",
     ]
+    assert facts["lessons"][0] == {
+        "name": "collapse",
+        "loss": "nonsaturating",
+        "penalties": [],
+    }
     assert facts["goals"][0] == {"name": "demo", "minutes": 1, "preset": "quick"}
 
 
@@ -140,11 +146,16 @@ def test_without_a_token_nothing_is_started(token: Any, shop: Workshop) -> None:
     assert list(shop.root.glob("run-*")) == []
 
 
-def test_where_training_is_off_nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_training_is_off_nothing_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LATENT_LAB_TRAINING", "off")
     assert train_server.facts([])["enabled"] is False
     asked = {"token": ME, "request": {"data": "digits", "minutes": 1}}
     assert ask("start", **asked)["error"]["code"] == "training_is_off"
+    assert ask("estimate", **asked)["error"]["code"] == "training_is_off"
+    files = [upload(tmp_path, "a.png")]
+    assert ask("gather", token=ME, files=files)["error"]["code"] == "training_is_off"
 
 
 # Watching
@@ -162,6 +173,50 @@ def test_a_look_tells_what_the_files_say(shop: Workshop) -> None:
     assert quality["q"] == 0.1235, "four digits are enough"
     assert quality["floor"] is None
     assert shown["histogram"]["real"] == [96, 1], "the newest"
+
+
+def test_what_is_trained_with_is_told_and_not_what_was_asked_for(shop: Workshop) -> None:
+    run = made_run(shop)
+    shown = ask("look", token=ME, run=run)["snapshot"]
+    assert (shown["settings"], shown["request"]["loss"]) == (None, "relativistic")
+    lesson = {"loss": "nonsaturating", "penalties": [], "batch": 8, "seed": 0}
+    (shop.root / run / "config.json").write_text(json.dumps({"training": lesson}))
+    shop.snapshots.forget(shop.root / run)
+    told = ask("look", token=ME, run=run)["snapshot"]["settings"]
+    assert told == {"loss": "nonsaturating", "penalties": [], "batch": 8}
+
+
+def test_a_training_that_says_nothing_for_long_is_told(shop: Workshop) -> None:
+    def silent(**status: Any) -> int | None:
+        run = made_run(shop, heartbeat=time.time() - 40, **status)
+        return ask("look", token=ME, run=run)["snapshot"]["silent"]
+
+    assert silent(state="training") in range(40, 60)
+    for state in ("starting", "paused", "queued", "finished"):
+        assert silent(state=state) is None
+    assert silent(state="training", job={"repo": "me/x"}) is None
+
+
+def test_what_was_damaged_is_told(shop: Workshop) -> None:
+    run = made_run(shop, damaged=["000000000064.safetensors"])
+    (shop.root / run / "checkpoints").mkdir()
+    (shop.root / run / "checkpoints" / "000000000032.safetensors").write_bytes(b"")
+    shown = ask("look", token=ME, run=run)["snapshot"]
+    assert shown["damaged"] == ["000000000064.safetensors"]
+    assert shown["checkpoints"] == [32]
+
+
+def test_a_quality_says_at_which_resolution_it_was_measured(shop: Workshop) -> None:
+    run = made_run(shop)
+    lines = [
+        report(seen) | {"resolution": size, "quality": {"q": 0.5}}
+        for seen, size in ((32, 16), (64, 32))
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (shop.root / run / "metrics.jsonl").write_text(text)
+    at = train_server.facts([])["qualities"].index("resolution")
+    rows = ask("look", token=ME, run=run)["snapshot"]["qualities"]
+    assert [row[at] for row in rows] == [16, 32]
 
 
 def test_only_news_travels_and_a_run_that_went_back_comes_whole(shop: Workshop) -> None:
@@ -191,7 +246,7 @@ def test_a_list_holds_ones_own_and_a_link_only_shows(shop: Workshop) -> None:
     assert shown["mine"] is False
     assert owner_hash(OTHER) not in json.dumps(shown)
     for action in train_server.ACTIONS:
-        asked = {"token": ME, "run": theirs, "action": action, "name": "x", "images": 9}
+        asked = {"token": ME, "run": theirs, "action": action, "name": "x", "minutes": 1}
         assert ask("act", **asked)["error"]["code"] == "not_your_run"
     assert ask("clone", token=ME, run=theirs)["error"]["code"] == "not_your_run"
 
@@ -213,9 +268,11 @@ def test_rename_delete_and_bring_back(shop: Workshop) -> None:
     assert ask("act", token=ME, run=run, action="rename", name=" A  better one ") == {}
     assert ask("look", token=ME, run=run)["snapshot"]["name"] == "A better one"
     assert ask("act", token=ME, run=run, action="delete") == {}
-    assert ask("look", token=ME, runs=True)["runs"] == []
+    gone = ask("look", token=ME, runs=True)
+    assert (gone["runs"], [each["run_id"] for each in gone["deleted"]]) == ([], [run])
     assert ask("act", token=ME, run=run, action="undelete") == {}
-    assert len(ask("look", token=ME, runs=True)["runs"]) == 1
+    back = ask("look", token=ME, runs=True)
+    assert (len(back["runs"]), back["deleted"]) == (1, [])
 
 
 def test_resume_and_stop(shop: Workshop) -> None:
@@ -225,6 +282,15 @@ def test_resume_and_stop(shop: Workshop) -> None:
     assert ask("act", token=ME, run=run, action="stop") == {}
     assert ask("look", token=ME, run=run)["snapshot"]["state"] == "stopped"
     assert ask("act", token=ME, run=run, action="explode")["error"]["code"] == "bad_request"
+
+
+def test_an_ended_run_goes_on(shop: Workshop) -> None:
+    run = made_run(shop, images_seen=0)
+    asked = {"token": ME, "run": run, "action": "go_on"}
+    assert ask("act", **asked, minutes="5")["error"]["code"] == "bad_request"
+    assert ask("act", **asked, minutes=True)["error"]["code"] == "bad_training_field"
+    assert ask("act", **asked, minutes=5) == {}
+    assert ask("look", token=ME, run=run)["snapshot"]["state"] == "queued"
 
 
 def test_a_clone_is_the_same_request(shop: Workshop) -> None:
@@ -263,6 +329,30 @@ def test_the_newest_generator_opens_in_explore_also_while_it_trains(
     )
     assert np.abs(before.astype(int) - after).max() > 0
     assert run not in {info.name for info in renderer.models()}, "a run is its owner's business"
+
+
+def test_the_owner_opens_what_is_saved_for_it(
+    shop: Workshop, renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made_run(shop, state="training")
+    folder = shop.root / run
+    tiny_model(folder / "latest", seed=2)
+    before = ask("explore", run=run)["model"]["revision"]
+    saves = []
+
+    def obey(order: control.Order) -> None:
+        saves.append(order.action)
+        tiny_model(folder / "latest", seed=3)
+        status = json.loads((folder / "status.json").read_text())
+        write_json(folder / "status.json", status | {"obeyed": order.id})
+
+    monkeypatch.setattr(control, "LOOK_SECONDS", 0.01)
+    with control.Listener(folder, obey):
+        assert ask("explore", run=run, token=OTHER)["model"]["revision"] == before
+        assert ask("explore", run=run, token=ME)["model"]["revision"] != before
+    assert saves == ["save"]
+    monkeypatch.setattr(train_server, "SAVED_SECONDS", 0.2)
+    assert "model" in ask("explore", run=run, token=ME), "nobody obeys: the one before"
 
 
 def test_moments_open_beside_each_other(shop: Workshop, renderer: Renderer) -> None:
@@ -354,6 +444,20 @@ def test_a_run_goes_home_whole_and_without_whose_it_is(shop: Workshop, client: T
     assert json.loads(archive.read(f"{run}/about.json"))["name"] == "mine"
 
 
+def test_a_zip_that_fails_leaves_nothing(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_about: object) -> None:
+        raise OSError("no space left")
+
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(train_files, "add", full)
+    with pytest.raises(OSError, match="no space"):
+        train_files.run_zip(shop.root / made_run(shop))
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
 def test_the_model_goes_home(shop: Workshop, client: TestClient) -> None:
     run = made_run(shop)
     assert client.post(f"/runs/{run}/model.safetensors", data={"token": ME}).status_code == 403
@@ -416,12 +520,19 @@ def test_nonsense_is_refused(files: Any) -> None:
     assert "error" in ask("gather", token=ME, files=files)
 
 
-def test_uploads_have_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uploads_have_limits(
+    tmp_path: Path, shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(train_uploads, "MOST_BYTES", 10)
     assert "error" not in ask("gather", token=ME, files=[upload(tmp_path, "a.png")])
     more = ask("gather", token=ME, files=[upload(tmp_path, "bb.png")])
     assert more["error"]["code"] == "data_too_large"
     assert "error" not in ask("gather", token=OTHER, files=[upload(tmp_path, "ccc.png")])
+    full = Workshop(shop.root, Limits(disk_gib=1e-9))
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr("gan.workshop.workshop._shared", [full])
+        more = ask("gather", token="d" * 32, files=[upload(tmp_path, "e.png")])
+    assert more["error"]["code"] == "runs_fill_the_disk"
     monkeypatch.setattr(train_uploads, "MOST_FILES", 1)
     both = [upload(tmp_path, "d.png"), upload(tmp_path, "ee.png")]
     assert ask("gather", token=ME, files=both)["error"]["code"] == "too_many_files"

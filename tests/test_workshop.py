@@ -196,6 +196,46 @@ def test_another_budget_holds_now_and_after_a_resume(shop: Workshop) -> None:
     refusal("bad_setting", lambda: shop.change(run_id, ME, target_quality=7.0))
 
 
+def test_a_run_that_has_ended_goes_on_for_some_minutes(shop: Workshop) -> None:
+    run_id = shop.start(dataclasses.replace(SHORT, target_quality=0.9), ME)
+    refusal("run_is_not_over", lambda: shop.go_on(run_id, ME, 1.0))
+    wait_for(shop, run_id, "finished")
+    run = shop.path(run_id)
+    config = {"data": "digits-tiny", "images": 320, "batch": 32, "grow": [[8, 0.5], [16, 1.0]]}
+    stored = config | {"evaluation_share": 0.05, "minutes": 1.0}
+    (run / "config.json").write_text(json.dumps({"training": stored}))
+    rows = [{"images_seen": 32 * n, "seconds": 2.0 * n, "resolution": 16} for n in range(1, 11)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    status = read_status(run)
+    queueing.write_json(run / "status.json", status | {"finished": "quality", "seconds": 20.0})
+    strict = Workshop(shop.root, dataclasses.replace(shop.limits, minutes=2.0))
+    assert refusal("run_too_long", lambda: strict.go_on(run_id, ME, 1.9)).values["most"] == 2.0
+    refusal("bad_setting", lambda: shop.go_on(run_id, ME, -3.0))
+    refusal("not_your_run", lambda: shop.go_on(run_id, OTHER, 1.0))
+    shop.go_on(run_id, ME, 2.0)
+    about = About.read(run)
+    assert about is not None
+    # 16 images/s for two minutes less the evaluations' share, on top of what it has seen.
+    assert about.request.images == pytest.approx(320 + 16 * 120 * 0.95, abs=32)
+    assert (about.request.minutes, about.request.target_quality) == (None, 0.0)
+    assert read_status(run).get("finished") is None
+    wait_for(shop, run_id, "finished")
+    assert read_status(run)["images_seen"] >= 2000
+
+
+def test_a_run_that_never_saw_a_picture_gets_its_minutes(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_TRAINER", "fail")
+    run_id = shop.start(ENDLESS, ME)
+    wait_for(shop, run_id, "dead")
+    shop.go_on(run_id, ME, 3.0)
+    about = About.read(shop.path(run_id))
+    assert about is not None
+    assert (about.request.minutes, about.request.images) == (3.0, None)
+    wait_for(shop, run_id, "dead")
+
+
 def test_a_dead_child_is_shown_dead_with_the_end_of_its_log(
     shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -382,6 +422,24 @@ def test_what_a_killed_server_left_half_made_is_swept(shop: Workshop) -> None:
     assert not list(shop.root.glob(".[no]*"))
 
 
+def test_pictures_that_no_run_names_are_purged_after_a_day(shop: Workshop) -> None:
+    home = shop.data_folder(ME)
+    named, fresh, unused = (home / name for name in ("named", "fresh", "unused"))
+    for folder in (named, fresh, unused):
+        folder.mkdir()
+        (folder / "pictures.zip").write_bytes(b"zip")
+    run_id = training(shop)
+    about = About.read(shop.path(run_id))
+    assert about is not None
+    request = dataclasses.replace(about.request, data=str(named / "pictures.zip"))
+    dataclasses.replace(about, request=request).write(shop.path(run_id))
+    for folder in (named, unused):
+        os.utime(folder, (1, 1))
+    Workshop(shop.root, shop.limits).tick(at_once=True)
+    assert sorted(path.name for path in home.iterdir()) == ["fresh", "named"]
+    assert not list(shop.root.glob(".old-*"))
+
+
 # Forks
 
 
@@ -451,6 +509,8 @@ def test_training_is_off_on_public_hosts_until_it_is_turned_on(
     assert not shop.enabled
     refusal("training_is_off", lambda: shop.start(SHORT, ME))
     refusal("training_is_off", lambda: shop.resume(run_id, ME))
+    refusal("training_is_off", lambda: shop.estimate(SHORT, ME))
+    refusal("training_is_off", lambda: shop.check_upload(1))
     assert shop.snapshot(run_id).state == "training"
     shop.stop(run_id, ME)
     monkeypatch.setenv("LATENT_LAB_TRAINING", "on")
@@ -522,6 +582,9 @@ def test_limits_on_disk(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir(exist_ok=True)
     (tmp_path / "b" / "something").write_bytes(b"12345")
     refusal("runs_fill_the_disk", lambda: used.start(SHORT, ME))
+    roomy = Workshop(tmp_path / "b", Limits(free_gib=0.0, disk_gib=1.0))
+    roomy.check_upload(1000)
+    refusal("runs_fill_the_disk", lambda: roomy.check_upload(2**30))
     assert not list(tmp_path.glob("*/run-*"))
 
 
@@ -707,10 +770,18 @@ def test_an_estimate_is_measured_once_and_scaled(
     assert len(measured) == 2
     refusal("no_budget", lambda: shop.estimate(TrainRequest(), ME))
     beside = training(shop)
-    for _ in range(2):  # slower than it will be: not worth remembering
-        shop.estimate(dataclasses.replace(SHORT, batch=16), ME)
-    assert len(measured) == 4
+    slower = dataclasses.replace(SHORT, batch=16)
+    for minutes in (1.0, 2.0):  # slower than it will be: known while something trains
+        assert shop.estimate(slower.changed(minutes=minutes), ME).busy
+    assert len(measured) == 3
     shop.stop(beside, ME)
+    wait_for(shop, beside, "stopped")
+    assert not shop.estimate(slower, ME).busy
+    assert len(measured) == 4, "and measured again when nothing does"
+    warm = dataclasses.replace(SHORT, warm_start=beside)
+    assert not Workshop(shop.root).estimate(warm, ME).busy
+    assert measured[-1].warm_start == str(shop.path(beside)), "a warm start costs what it costs"
+    refusal("not_your_run", lambda: shop.estimate(warm, OTHER))
 
 
 # Nothing is left behind

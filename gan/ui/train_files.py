@@ -107,10 +107,15 @@ def run_zip(folder: Path) -> Response:
     """The whole run as a zip file, without whose it is."""
     with tempfile.NamedTemporaryFile(suffix=".zip", delete=False) as file:
         made = Path(file.name)
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for path in sorted(folder.rglob("*")):
-                if path.is_file() and path.suffix not in LEFT_OUT:
-                    add(archive, path, path.relative_to(folder.parent).as_posix())
+        try:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                for path in sorted(folder.rglob("*")):
+                    if path.is_file() and path.suffix not in LEFT_OUT:
+                        add(archive, path, path.relative_to(folder.parent).as_posix())
+        except BaseException:  # a full disk must not get fuller
+            file.close()
+            made.unlink()
+            raise
     done = BackgroundTask(made.unlink, missing_ok=True)
     return FileResponse(made, filename=f"{folder.name}.zip", background=done)
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -28,15 +29,17 @@ from gan.recipe import Recipe
 from gan.ui import train_files, train_hub, train_uploads
 from gan.ui.explore_server import Json, answering, data_url, describe
 from gan.workshop import Snapshot, TrainRequest
+from gan.workshop.records import ALIVE, now, read_status, state_of
 
 SIGHT_COLUMNS, SIGHT_ROWS = 4, 2  # pictures of a data set that its tile shows
 MOST_LOOKS = 4  # at data sets on the Hub that wait at once, everybody's together
 LONGEST_DATA = 2000  # characters of a name on the Hub with its choices
 MOST_MEASUREMENTS = 8  # estimates that wait at once, everybody's together
 ACTIONS = (
-    *("pause", "resume", "save", "stop", "delete", "undelete", "rename", "change"),
+    *("pause", "resume", "save", "stop", "delete", "undelete", "rename", "change", "go_on"),
     "stop_publishing",
 )
+SAVED_SECONDS = 10.0  # that somebody who opens a training in Explore waits for the newest
 
 # What a person chooses instead of networks: minutes, and a preset where the data's own isn't meant.
 GOALS: tuple[Json, ...] = (
@@ -82,12 +85,12 @@ def facts(models: list[Json]) -> Json:
         },
         "goals": [dict(goal, minutes=_allowed(goal["minutes"], limits.minutes)) for goal in GOALS],
         "losses": [{"name": loss.name, "penalties": loss.penalties} for loss in LOSSES.values()],
-        "lessons": list(lessons()),
+        "lessons": lessons(),
         "hub_data": hub_data_facts(),
         "datasets": [dataset(name) for name in BUNDLED],
         "models": models,
         "columns": list(COLUMNS),
-        "qualities": ["images_seen", *QUALITIES],
+        "qualities": ["images_seen", "resolution", *QUALITIES],
     }
 
 
@@ -95,11 +98,18 @@ def _allowed(minutes: float, most: float | None) -> float:
     return minutes if most is None else min(minutes, most)
 
 
-def lessons() -> tuple[str, ...]:
-    """Trainings that fail on purpose, for a class to watch."""
-    from gan.training import config
+def lessons() -> list[Json]:
+    """Trainings that fail on purpose, for a class to watch, with the loss and penalties that each
+    of them has, whatever else is asked for."""
+    from gan.training.config import LESSONS
+    from gan.training.losses import LOSSES
 
-    return tuple(getattr(config, "LESSONS", ()))
+    found = []
+    for name, settings in LESSONS.items():
+        loss = LOSSES[settings["loss"]]
+        penalties = settings.get("penalties", loss.penalties)
+        found.append({"name": name, "loss": loss.name, "penalties": penalties})
+    return found
 
 
 def hub_data_facts() -> Json:
@@ -222,7 +232,7 @@ def read_token(asked: Json) -> str:
 @answering
 async def look(asked: Json) -> Json:
     """{"token", "run"?, "since"?, "runs"?: bool} → {"snapshot": how the run is, "runs": the
-    person's runs}: each only where it was asked for."""
+    person's runs, "deleted": those that can be brought back}: each only where it was asked for."""
     return await asyncio.to_thread(_look, asked)
 
 
@@ -232,6 +242,7 @@ def _look(asked: Json) -> Json:
     if asked.get("runs"):
         summaries = shop.list(read_token(asked))
         answer["runs"] = [each.to_json() for each in summaries if not each.deleted]
+        answer["deleted"] = [each.to_json() for each in summaries if each.deleted]
     if run is not None:
         if not isinstance(since, int | None):
             raise LabError("bad_request", reason="since")
@@ -259,10 +270,13 @@ def shown(snapshot: Snapshot, since: int | None, mine: bool) -> Json:
         "created": snapshot.created,
         "command": snapshot.command,
         "request": snapshot.request,
+        "settings": snapshot.settings,
         "forked_from": snapshot.forked_from,
         "place": snapshot.place,
         "samples": snapshot.samples,
         "moments": snapshot.moments,
+        "checkpoints": snapshot.checkpoints,
+        "silent": silent_seconds(snapshot),
         "pictures": snapshot.pictures,
         "exports": train_files.exports(workshop.shared().path(snapshot.run_id)),
         "alarms": snapshot.alarms,
@@ -279,8 +293,18 @@ def shown(snapshot: Snapshot, since: int | None, mine: bool) -> Json:
 TOLD = (
     *("images_seen", "images", "seconds", "seconds_left", "images_per_second", "resolution"),
     *("target_quality", "finished", "started", "acknowledged", "obeyed"),
-    *("fetched", "to_fetch", "job"),
+    *("fetched", "to_fetch", "job", "damaged"),
 )
+
+
+def silent_seconds(snapshot: Snapshot) -> int | None:
+    """How long ago a training on this machine has last shown that it lives; None for what isn't
+    training. Who still starts has nothing to show yet."""
+    status = snapshot.status
+    trains = snapshot.state == status.get("state") == "training" and not status.get("job")
+    if not trains or "heartbeat" not in status:
+        return None
+    return max(0, round(now() - status["heartbeat"]))
 
 
 def row(report: Json) -> list[float | None]:
@@ -289,7 +313,9 @@ def row(report: Json) -> list[float | None]:
 
 
 def quality_row(report: Json) -> list[float | None]:
-    return [report["images_seen"], *(_short(report["quality"].get(name)) for name in QUALITIES)]
+    """Another resolution is another measure: its number stands beside."""
+    measured = [_short(report["quality"].get(name)) for name in QUALITIES]
+    return [report["images_seen"], report.get("resolution"), *measured]
 
 
 def _at(report: Json, place: tuple[str, ...]) -> Any:
@@ -311,7 +337,7 @@ def _short(value: Any) -> float | None:
 @answering
 async def act(asked: Json) -> Json:
     """{"token", "run", "action", …} → {}. "rename" takes a "name"; "change" takes "images" and
-    "target_quality"."""
+    "target_quality"; "go_on" takes "minutes"."""
     action, run = asked.get("action"), asked.get("run", "")
     if action not in ACTIONS:
         raise LabError("bad_request", reason="action")
@@ -320,13 +346,18 @@ async def act(asked: Json) -> Json:
     return {}
 
 
-def _deeds(action: str, asked: Json) -> Callable[[str, str], None]:
+def _deeds(action: str, asked: Json) -> Callable[[str, str], object]:
     shop = workshop.shared()
     if action == "rename":
         return lambda run, token: shop.rename(run, token, str(asked.get("name", "")))
     if action == "change":
         changes = {name: asked.get(name) for name in ("images", "target_quality")}
         return lambda run, token: shop.change(run, token, **changes)
+    if action == "go_on":
+        minutes = asked.get("minutes")
+        if not isinstance(minutes, int | float):
+            raise LabError("bad_request", reason="minutes")
+        return lambda run, token: shop.go_on(run, token, minutes)
     return getattr(shop, "save_now" if action == "save" else action)
 
 
@@ -371,13 +402,31 @@ async def own_runs(asked: Json) -> Json:
 
 @answering
 async def explore(asked: Json) -> Json:
-    """{"run", "images_seen"?, "revision"?} → {"model": what Explore has to know, "recipe"}: the
-    newest generator of a run, also while it trains; the one of a kept moment; or the one whose
-    weights have this revision."""
+    """{"run", "images_seen"?, "revision"?, "token"?} → {"model": what Explore has to know,
+    "recipe"}: the newest generator of a run, also while it trains, for its owner, whose token it
+    is, as it is now; the one of a kept moment; or the one whose weights have this revision."""
     run, seen, revision = asked.get("run", ""), asked.get("images_seen"), asked.get("revision", "")
     if not isinstance(revision, str):
         raise LabError("bad_request", reason="revision")
+    if seen is None and not revision and isinstance(asked.get("token"), str):
+        await _saved(run, asked["token"])
     return await asyncio.to_thread(_explore, run, seen, revision)
+
+
+async def _saved(run: str, token: str) -> None:
+    """Waits until the training has written its newest generator, but not for ever: in the middle
+    of an evaluation it may take a while, and the one before is there."""
+    shop = workshop.shared()
+    try:
+        number = await asyncio.to_thread(shop.save_now, run, token)
+    except LabError:  # it doesn't train, or isn't this person's
+        return
+    path, ends = shop.path(run), time.monotonic() + SAVED_SECONDS
+    while time.monotonic() < ends:
+        status = await asyncio.to_thread(read_status, path)
+        if (status.get("obeyed") or 0) >= number or state_of(status) not in ALIVE:
+            return
+        await asyncio.sleep(0.1)
 
 
 def _explore(run: str, seen: Any, revision: str) -> Json:

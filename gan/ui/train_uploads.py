@@ -32,8 +32,9 @@ def gather(shop: Workshop, token: str, files: list[Any]) -> dict[str, Any]:
     if not 0 < len(files) <= MOST_FILES:
         raise LabError("too_many_files", count=len(files), most=MOST_FILES)
     uploads = [_upload(each) for each in files]
-    home = shop.data_folder(token)
     size = sum(path.stat().st_size for path, _ in uploads)
+    shop.check_upload(size)
+    home = shop.data_folder(token)
     if size + _size(home) > MOST_BYTES:
         raise LabError("data_too_large", megabytes=size >> 20, most=MOST_BYTES >> 20)
     zips = [path for path, name in uploads if Path(name).suffix.lower() == ".zip"]

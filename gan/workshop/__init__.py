@@ -3,7 +3,8 @@
     limits    what a host allows          requests  what a person asks for
     records   what a run directory says   snapshot  what a page shows of it
     estimate  what it will cost here      looking   what a data set on the Hub is
-    queue     who trains, who is next     workshop  the verbs
+    queue     who trains, who is next     longer    more minutes for what has ended
+    workshop  the verbs
 
 It knows no page, and holds no network: each training is a process of its own (`gan train`).
 """

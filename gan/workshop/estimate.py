@@ -6,10 +6,12 @@ would be trained and steps them at every resolution; nothing here touches a tens
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from gan.system import processor_name, usable_cores, user_cache_dir, write_atomi
 from gan.workshop.queue import answer_of, last_words
 from gan.workshop.requests import TrainRequest
 
+METHOD = 2  # of measuring: another number, and what was measured before is forgotten
+MOST_REMEMBERED = 100  # measurements beside other trainings
 MOST_SECONDS = 240.0  # what takes longer to measure isn't for this machine
 CHECKPOINTS = 4  # the newest two, the best, and the one that is being written
 MOMENTS = 24  # kept for the slider, networks in float16
@@ -37,42 +41,56 @@ class Estimate:
     memory_bytes: int | None  # of the process at its peak
     disk_bytes: int  # of the run at its largest, samples not counted
     device: dict[str, Any]  # kind, dtype, threads, hardware
+    images_per_minute: float  # evaluations counted
+    busy: bool = False  # measured while something else trained
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
 
 class Estimates:
-    """Measures one request at a time; what was measured once is known from then on."""
+    """Measures one request at a time; what was measured once is known from then on. What was
+    measured beside another training is slower than it will be: that holds as long as something
+    trains, and is measured again then."""
 
     def __init__(self, cache: Path | None = None):
         self._cache, self._lock = cache, threading.Lock()
+        self._beside: dict[str, dict[str, Any]] = {}
 
-    def of(self, request: TrainRequest, keep: bool = True) -> Estimate:
+    def of(self, request: TrainRequest, is_busy: Callable[[], bool] = lambda: False) -> Estimate:
         """Takes some seconds where nothing like it was measured before; LabError where it can't.
 
-        `keep` False: what is measured now, beside another training, is not to be remembered."""
+        `is_busy`: whether something trains on this machine."""
         with self._lock:
-            return scaled(self._costs(request, keep), request)
+            return scaled(self._costs(request, is_busy), request)
 
-    def _costs(self, request: TrainRequest, keep: bool) -> dict[str, Any]:
-        place = (self._cache or user_cache_dir()) / "estimates" / f"{key(request)}.json"
-        try:
+    def _costs(self, request: TrainRequest, is_busy: Callable[[], bool]) -> dict[str, Any]:
+        name = key(request)
+        place = (self._cache or user_cache_dir()) / "estimates" / f"{name}.json"
+        with contextlib.suppress(OSError, ValueError):
             return json.loads(place.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            costs = measure(request)
-        if keep:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(place, json.dumps(costs).encode())
+        busy = is_busy()
+        if busy and name in self._beside:
+            return self._beside[name]
+        costs = measure(request)
+        if busy or is_busy():  # it may have begun meanwhile
+            while len(self._beside) >= MOST_REMEMBERED:
+                self._beside.pop(next(iter(self._beside)))
+            self._beside[name] = costs | {"busy": True}
+            return self._beside[name]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(place, json.dumps(costs).encode())
         return costs
 
 
 def key(request: TrainRequest) -> str:
-    """Equal for requests that cost the same an image on this machine."""
-    alike = replace(_without_budget(request), seed=0, name="").to_json()
+    """Equal for requests that cost the same an image on this machine. What a warm start begins with
+    is the same to it, but not that it is one: it leaves the coarse pictures out."""
+    warm = None if request.warm_start is None else "warm"
+    alike = replace(_without_budget(request), seed=0, name="", warm_start=warm).to_json()
     if Path(request.data).exists():  # other pictures under the same name
         alike["changed"] = Path(request.data).stat().st_mtime
-    machine = [__version__, processor_name(), usable_cores()]
+    machine = [__version__, METHOD, processor_name(), usable_cores()]
     return hashlib.sha256(json.dumps([alike, machine]).encode()).hexdigest()[:32]
 
 
@@ -108,4 +126,6 @@ def scaled(costs: dict[str, Any], request: TrainRequest) -> Estimate:
         + EXPORTS * costs["export_bytes"]
         + MOMENTS * costs["moment_bytes"],
         device=costs["device"],
+        images_per_minute=costs["images"] / costs["minutes"],
+        busy=costs.get("busy", False),
     )

@@ -68,12 +68,13 @@ def _go_on(
         images = round(training["images"] * request.minutes / training["minutes"])
     if images <= images_seen:
         raise LabError("fork_without_budget", images=images, seen=images_seen)
-    if request.loss != training["loss"]:
-        training["penalties"] = LOSSES[request.loss].penalties
-    if request.penalties is not None:
-        training["penalties"] = [p for p in request.penalties.split(",") if p != "none"]
-    batch = request.batch or training["batch"]
-    training |= {"loss": request.loss, "batch": batch, "warm_start": None}
+    if request.lesson is None:  # a lesson keeps its own loss and penalties
+        if request.loss != training["loss"]:
+            training["penalties"] = LOSSES[request.loss].penalties
+        if request.penalties is not None:
+            training["penalties"] = [p for p in request.penalties.split(",") if p != "none"]
+        training["loss"] = request.loss
+    training |= {"batch": request.batch or training["batch"], "warm_start": None}
     write_json(made / "config.json", stored)
     write_json(made / "status.json", {"images_seen": images_seen, "images": images})
     _link(checkpoint, made / "checkpoints" / checkpoint.name)

@@ -66,10 +66,10 @@ class Queue:
         return self._seen[run][1]
 
 
-def enqueue(run: Path) -> None:
-    """Puts a run at the end of the queue; what it has reached stays known."""
+def enqueue(run: Path, **about: Any) -> None:
+    """Puts a run at the end of the queue; what it has reached stays known, but for `about`."""
     status = read_status(run) | {"state": "queued", "queued": now(), "message": None}
-    write_json(run / "status.json", status)
+    write_json(run / "status.json", status | about)
 
 
 def launch(run: Path) -> None:

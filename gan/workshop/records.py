@@ -78,6 +78,16 @@ def read_status(run: Path) -> dict[str, Any]:
     return status if isinstance(status, dict) else {}
 
 
+def read_settings(run: Path) -> dict[str, Any] | None:
+    """What is really trained with, of config.json: {"loss", "penalties", "batch"}; a lesson has its
+    own whatever was asked for. None before it is known."""
+    try:
+        training = json.loads((run / "config.json").read_text(encoding="utf-8"))["training"]
+        return {name: training[name] for name in ("loss", "penalties", "batch")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def state_of(status: dict[str, Any]) -> str:
     """queued, training, paused, stopped, failed, finished; or dead: it says that it trains, and
     its process is gone. A process that is still starting counts as training."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gan.workshop.records import About, images_of, read_status, state_of
+from gan.workshop.records import About, images_of, read_settings, read_status, state_of
 
 FRESH_SECONDS = 1.0
 MOST_POINTS, MOST_EVALUATIONS = 340, 150  # together under 500
@@ -28,6 +28,7 @@ WATCHED = 64  # runs that are remembered
 class Snapshot:
     """A run at one moment. Places of files are relative to its directory.
 
+    `request` is what was asked for, `settings` what is trained with, None while that isn't known.
     `metrics`: reports in order, evaluations among them; the histogram only in the newest that
     has one. `alarms` are those that are active now. `message` says why it failed or was stopped,
     as a LabError's JSON; `log_end` is the end of log.txt where it failed, its process is gone, or
@@ -41,6 +42,7 @@ class Snapshot:
     created: float
     command: str
     request: dict[str, Any]
+    settings: dict[str, Any] | None
     forked_from: dict[str, Any] | None
     place: int | None
     status: dict[str, Any]
@@ -168,6 +170,7 @@ class Snapshots:
             created=about.created,
             command=about.request.command_line(run),
             request=about.request.to_json(),
+            settings=read_settings(run),
             forked_from=about.forked_from,
             place=self._place(run.name) if state == "queued" else None,
             status=status,

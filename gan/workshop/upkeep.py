@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from gan.workshop.records import About, now
 
 PURGED_AFTER = 24 * 3600.0  # seconds in which a deletion can be taken back
 UNFINISHED_AFTER = 600.0  # seconds after which a folder that was never finished is a leftover
+UNUSED_AFTER = 24 * 3600.0  # seconds for which pictures are kept that nobody trains on
 
 
 def overrun(status: dict[str, Any], limits: Limits) -> LabError | None:
@@ -24,13 +26,13 @@ def overrun(status: dict[str, Any], limits: Limits) -> LabError | None:
     return None
 
 
-def room(root: Path, limits: Limits) -> LabError | None:
-    """What is wrong with the disk; None if there is room."""
+def room(root: Path, limits: Limits, coming: int = 0) -> LabError | None:
+    """What is wrong with the disk; None if there is room. `coming`: bytes that are to be added."""
     free = shutil.disk_usage(root).free / GIB
     if free < limits.free_gib:
         return LabError("disk_nearly_full", free=round(free, 2), least=limits.free_gib)
     if limits.disk_gib is not None:
-        used = _bytes_in(root) / GIB
+        used = (_bytes_in(root) + coming) / GIB
         if used > limits.disk_gib:
             return LabError("runs_fill_the_disk", used=round(used, 1), most=limits.disk_gib)
     return None
@@ -46,7 +48,8 @@ def _bytes_in(folder: Path) -> int:
 
 
 def purge(root: Path, runs: list[Path], at_work: list[Path]) -> None:
-    """Removes runs that were deleted a day ago, and folders that a killed server left half made."""
+    """Removes runs that were deleted a day ago, people's pictures that no run was made of, and
+    folders that a killed server left half made."""
     for run in set(runs) - set(at_work):
         about = About.read(run)
         deleted = None if about is None else about.deleted
@@ -56,5 +59,17 @@ def purge(root: Path, runs: list[Path], at_work: list[Path]) -> None:
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_mtime > UNFINISHED_AFTER:
                 leftover.rename(root / f".old-{leftover.name[5:]}")
+    _purge_data(root, runs)
     for old in root.glob(".old-*"):
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _purge_data(root: Path, runs: Iterable[Path]) -> None:
+    """Removes data/<person>/<data set> where no run names it, a day after it came."""
+    abouts = [About.read(run) for run in runs]
+    named = {Path(about.request.data).resolve() for about in abouts if about is not None}
+    for data in root.glob("data/*/*"):
+        used = any(data.resolve() in (place, *place.parents) for place in named)
+        with contextlib.suppress(OSError):
+            if not used and time.time() - data.stat().st_mtime > UNUSED_AFTER:
+                data.rename(root / f".old-{data.parent.name}-{data.name}")

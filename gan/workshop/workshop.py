@@ -24,6 +24,7 @@ from gan.workshop import publications, queue, rented, upkeep
 from gan.workshop.estimate import Estimate, Estimates
 from gan.workshop.forks import fork
 from gan.workshop.limits import Limits, limits_here, training_is_on
+from gan.workshop.longer import longer
 from gan.workshop.looking import Looks
 from gan.workshop.queue import Queue
 from gan.workshop.records import (
@@ -112,14 +113,24 @@ class Workshop:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def check_upload(self, size: int) -> None:
+        """LabError where nobody may train, or where the disk has no room for `size` bytes more."""
+        self._check_enabled()
+        self.root.mkdir(parents=True, exist_ok=True)
+        if problem := upkeep.room(self.root, self.limits, coming=size):
+            raise problem
+
     def estimate(self, request: TrainRequest, owner: str | None = None) -> Estimate:
         """What it would cost: measured here, which takes a while the first time; then known.
 
         Without an `owner`, only of what is bundled, or where the host allows any path."""
-        folder = self.root if owner is None else self.data_folder(owner)
-        request = replace(request, warm_start=None).settled(self.limits)
-        request.check(self.limits, folder)
-        return self.estimates.of(request, keep=not self.queue.at_work())
+        self._check_enabled()
+        if owner is None:
+            request = replace(request, warm_start=None).settled(self.limits)
+            request.check(self.limits, self.root)
+        else:
+            request = self._settled(request, owner)
+        return self.estimates.of(request, is_busy=lambda: bool(self.queue.at_work()))
 
     def look_at_hub(self, data: str) -> dict[str, Any]:
         """What a data set on the Hub is (see `gan.workshop.looking`); takes seconds."""
@@ -132,9 +143,10 @@ class Workshop:
         """Waits where it is, in memory; put away (stopped) when somebody else is waiting."""
         self._order(run_id, owner, action="pause")
 
-    def save_now(self, run_id: str, owner: str) -> None:
-        """Writes a checkpoint and the newest generator at the next step."""
-        self._order(run_id, owner, action="save")
+    def save_now(self, run_id: str, owner: str) -> int:
+        """Writes a checkpoint and the newest generator at the next step. → the order's number: the
+        status names the last one that was "obeyed"."""
+        return self._order(run_id, owner, action="save")
 
     def stop(self, run_id: str, owner: str) -> None:
         """Acknowledged in the status within a second; saved and gone within ten."""
@@ -156,6 +168,25 @@ class Workshop:
                 self._check_queue(about.owner)
                 replace(about, message=None, deleted=None).write(run)
                 queue.enqueue(run)
+        self.tick(at_once=True)
+
+    def go_on(self, run_id: str, owner: str, minutes: float) -> None:
+        """A run that has ended, in whatever way, trains for so many minutes more."""
+        self._check_enabled()
+        with self._mine(run_id, owner) as (run, about):
+            status = read_status(run)
+            rented.check_here(status)
+            if state_of(status) in (*ALIVE, "queued"):
+                raise LabError("run_is_not_over")
+            about.request.changed(minutes=minutes).check(self.limits, self.data_folder(owner))
+            total, most = minutes + status.get("seconds", 0.0) / 60, self.limits.minutes
+            if most is not None and total > most:
+                raise LabError("run_too_long", minutes=round(total, 1), most=most)
+            self._check_queue(about.owner)
+            request = about.request.changed(**longer(run, minutes))
+            replace(about, request=request, message=None, deleted=None).write(run)
+            images = request.images or status.get("images")
+            queue.enqueue(run, images=images, finished=None)
         self.tick(at_once=True)
 
     def change(
@@ -379,11 +410,13 @@ class Workshop:
         made.rename(home)  # from now on it is there, as a whole
         return home.name
 
-    def _order(self, run_id: str, owner: str, **what: Any) -> None:
+    def _order(self, run_id: str, owner: str, **what: Any) -> int:
         with self._mine(run_id, owner) as (run, _):
             rented.check_here(read_status(run))
-            if queue.give_order(run, **what) is None:
-                raise LabError("run_is_not_training")
+            number = queue.give_order(run, **what)
+        if number is None:
+            raise LabError("run_is_not_training")
+        return number
 
     def _stop(self, run: Path, reason: LabError | None = None) -> None:
         """Does nothing to a run that has stopped. `reason` is shown to its owner."""

@@ -5,19 +5,27 @@ import { test } from "node:test";
 
 import {
   MOST_POINTS,
+  budgetOf,
+  changesOf,
   controlsOf,
   frameIndex,
   initialState,
-  isLive,
+  isResting,
+  lossOf,
   missingOf,
   penaltiesOf,
   reduce,
   requestOf,
   thinned,
+  urgencyOf,
 } from "../../gan/ui/live/train_reducer.js";
 import { chance } from "./helpers.js";
 
 const FACTS = {
+  lessons: [
+    { name: "collapse", loss: "nonsaturating", penalties: [] },
+    { name: "memorise", loss: "nonsaturating", penalties: ["r1"] },
+  ],
   datasets: [{ name: "digits" }, { name: "avatars" }],
   goals: [
     { name: "demo", minutes: 1, preset: null },
@@ -74,10 +82,21 @@ test("a data set from the Hub can be trained on when every choice is made", () =
 
 test("a lesson gets the minutes that it takes, unless the person says how many", () => {
   const lesson = form({ lesson: "collapse" });
-  assert.equal(requestOf(play(start(), lesson)).minutes, 3);
+  assert.equal(requestOf(play(start(), lesson)).minutes, 5);
   assert.equal(requestOf(play(start(), form({ minutes: 2 }), lesson)).minutes, 2);
   assert.equal(requestOf(play(start(), form({ images: 900 }), lesson)).minutes, null);
   assert.equal(requestOf(play(start(), form({ goal: "gpu" }), lesson)).minutes, 120);
+});
+
+test("a lesson's own loss and penalties take the place of what is chosen", () => {
+  const chosen = play(start(), form({ loss: "relativistic", penalties: ["r1", "r2"] }));
+  const lesson = reduce(chosen, form({ lesson: "collapse" }));
+  assert.equal(lossOf(lesson), "nonsaturating");
+  assert.deepEqual(penaltiesOf(lesson), []);
+  const { loss, penalties } = requestOf(lesson);
+  assert.deepEqual({ loss, penalties }, { loss: "nonsaturating", penalties: null });
+  const healthy = reduce(lesson, form({ lesson: null }));
+  assert.equal(requestOf(healthy).penalties, "r1,r2", "what was chosen comes back");
 });
 
 test("a goal brings its minutes and preset, a person's own budget takes their place", () => {
@@ -150,6 +169,27 @@ test("a fork is forgotten with the next plain form", () => {
   assert.equal(reduce(filled, { type: "select", run: null }).fork, null);
 });
 
+test("a new training after a clone begins with a new form", () => {
+  const request = { data: "digits", name: "old", seed: 7, images: 900 };
+  const again = play(start(), { type: "fill", request }, { type: "select", run: null });
+  assert.deepEqual(requestOf(again), requestOf(start()));
+  const own = play(start(), form({ seed: 7 }), { type: "select", run: null });
+  assert.equal(own.form.seed, 7, "what a person has filled in stays");
+});
+
+test("a fork from near the end is filled with a budget that it can go on with", () => {
+  const fork = { run: "a", images_seen: 900 };
+  const filled = (request, spent, facts = FACTS) => {
+    const fill = { type: "fill", request: { data: "digits", ...request }, fork, spent };
+    const { images, minutes } = requestOf(reduce(initialState(facts), fill));
+    return images ?? minutes;
+  };
+  assert.equal(filled({ images: 900, minutes: null }, 1), 1800);
+  assert.equal(filled({ images: null, minutes: 3 }, 1), 6);
+  assert.equal(filled({ images: null, minutes: 3 }, 0.3), 3, "most of it is left");
+  assert.equal(filled({ images: null, minutes: 3 }, 1, { ...FACTS, most: { minutes: 5 } }), 5);
+});
+
 test("reports go on from ours, and begin anew after a restart", () => {
   const first = watching({ points: [[1, 2], [2, 3]], seen: 2 });
   const more = reduce(first, snapshot({ restart: false, points: [[3, 4]], seen: 3 }));
@@ -220,15 +260,62 @@ test("buttons follow the state on disk, and only for the owner", () => {
     Object.entries(controlsOf({ state, mine }))
       .filter(([, isOffered]) => isOffered)
       .map(([name]) => name);
-  assert.deepEqual(offered("queued"), ["stop"]);
-  assert.deepEqual(offered("training"), ["pause", "save", "stop"]);
-  assert.deepEqual(offered("paused"), ["resume", "save", "stop"]);
-  assert.deepEqual(offered("stopped"), ["resume"]);
-  assert.deepEqual(offered("dead"), ["resume"]);
-  assert.deepEqual(offered("failed"), ["resume"]);
-  assert.deepEqual(offered("finished"), []);
+  assert.deepEqual(offered("queued"), ["stop", "change"]);
+  assert.deepEqual(offered("training"), ["pause", "save", "stop", "change"]);
+  assert.deepEqual(offered("paused"), ["resume", "save", "stop", "change"]);
+  assert.deepEqual(offered("stopped"), ["resume", "go-on", "change"]);
+  assert.deepEqual(offered("dead"), ["resume", "go-on", "change"]);
+  assert.deepEqual(offered("failed"), ["resume", "go-on", "change"]);
+  assert.deepEqual(offered("finished"), ["go-on", "change"]);
   for (const state of ["queued", "training", "paused", "stopped", "dead", "finished"])
     assert.deepEqual(offered(state, false), []);
+});
+
+test("what is finished resumes when it was given a larger budget", () => {
+  const done = { state: "finished", finished: "budget", mine: true, images: 900, images_seen: 900 };
+  assert.equal(controlsOf({ ...done, request: { images: 900 } }).resume, false);
+  assert.equal(controlsOf({ ...done, request: { images: 1800 } }).resume, true);
+  const good = { ...done, finished: "quality", images_seen: 500, target_quality: 0.8 };
+  assert.equal(controlsOf({ ...good, request: { images: 900 } }).resume, false);
+  const better = { images: 900, target_quality: 0.9 };
+  assert.equal(controlsOf({ ...good, request: better }).resume, true);
+});
+
+test("what is over shows the budget that it would go on with", () => {
+  const watch = { images: 900, target_quality: 0.8, request: { images: 1800, target_quality: 0 } };
+  assert.deepEqual(budgetOf({ ...watch, state: "stopped" }), { images: 1800, target_quality: null });
+  assert.deepEqual(budgetOf({ ...watch, state: "training" }), { images: 900, target_quality: 0.8 });
+});
+
+test("only what differs is a change, and an empty target is none", () => {
+  const watch = { state: "training", images: 900, target_quality: 0.8 };
+  const changes = (images, target_quality) => changesOf(watch, { images, target_quality });
+  assert.equal(changes(900, 0.8), null);
+  assert.deepEqual(changes(900, NaN), { target_quality: 0 });
+  assert.deepEqual(changes(1800, 0.8), { images: 1800 });
+  assert.equal(changes(NaN, 0.8), null);
+  assert.equal(changesOf({ state: "training", images: 900 }, { images: 900, target_quality: NaN }), null);
+});
+
+test("only a stop that is under way rests Stop", () => {
+  const watch = { state: "training", stopping: false };
+  const rests = (action, pending, more) =>
+    isResting(action, { pending: pending && { action: pending }, watch: { ...watch, ...more } });
+  for (const wish of ["save", "pause", "publish"]) {
+    assert.equal(rests("stop", wish), false, wish);
+    assert.equal(rests("pause", wish), true, wish);
+  }
+  assert.equal(rests("stop", "stop"), true);
+  assert.equal(rests("stop", null, { stopping: true }), true);
+  assert.equal(rests("stop", null), false);
+});
+
+test("a second click doesn't start a second training", () => {
+  const asked = reduce(start(), { type: "starting", on: true });
+  assert.equal(asked.isStarting, true);
+  assert.equal(reduce(asked, { type: "starting", on: true }), asked);
+  const answered = play(asked, { type: "select", run: "a" }, { type: "starting", on: false });
+  assert.equal(answered.isStarting, false);
 });
 
 test("a wish rests the buttons until the run has done it", () => {
@@ -256,29 +343,36 @@ test("resuming a dead run waits until it is anything else, or has died again", (
   assert.equal(reduce(asked, snapshot({ state: "queued" })).pending, null);
 });
 
-test("nothing is asked for when nothing can change", () => {
-  assert.equal(isLive(start()), true, "the list isn't known yet");
-  const list = (state) => reduce(start(), { type: "runs", runs: [{ state }] });
-  assert.equal(isLive(list("finished")), false);
-  assert.equal(isLive(list("training")), true);
-  assert.equal(isLive(watching({ state: "finished" })), false);
-  assert.equal(isLive(watching({ state: "paused" })), true);
-  const asked = reduce(watching({ state: "stopped" }), { type: "asked", action: "resume" });
-  assert.equal(isLive(asked), true);
+test("the server is asked as often as there may be something new", () => {
+  assert.equal(urgencyOf(start()), "later", "the list isn't known yet");
+  const list = (state) => ({ type: "runs", runs: [{ state }] });
+  assert.equal(urgencyOf(reduce(start(), list("finished"))), null);
+  assert.equal(urgencyOf(reduce(start(), list("training"))), "later");
+  const beside = (state, other) => urgencyOf(reduce(watching({ state }), list(other)));
+  assert.equal(beside("training", "finished"), "soon");
+  assert.equal(beside("paused", "finished"), "later");
+  assert.equal(beside("stopped", "training"), "later", "another one in the list goes on");
+  for (const state of ["stopped", "dead", "failed", "finished"])
+    assert.equal(beside(state, "stopped"), "seldom", "another hand may go on with it");
+  const known = reduce(watching({ state: "stopped" }), list("stopped"));
+  const asked = reduce(known, { type: "asked", action: "resume" });
+  assert.equal(urgencyOf(asked), "soon");
+  assert.equal(urgencyOf(reduce(asked, { type: "select", run: null })), null, "not from the form");
 });
 
 test("a rented machine can be stopped, and followed again", () => {
   const at = (state) => controlsOf({ state, mine: true, job: { repo: "me/x" } });
   const offered = (state) => Object.keys(at(state)).filter((name) => at(state)[name]);
   assert.deepEqual(offered("training"), ["stop"]);
+  assert.equal(at("stopped").change, false, "its budget was rented");
   assert.deepEqual(offered("dead"), ["follow-again"]);
   assert.deepEqual(offered("finished"), []);
 });
 
 test("an upload is followed to its end", () => {
   const sent = (alive) => watching({ state: "finished", publication: { alive } });
-  assert.equal(isLive(sent(true)), true);
-  assert.equal(isLive(sent(false)), false);
+  assert.equal(urgencyOf(sent(true)), "soon");
+  assert.notEqual(urgencyOf(sent(false)), "soon");
   const asked = reduce(watching({ state: "finished" }), { type: "asked", action: "publish" });
   assert.ok(reduce(asked, snapshot({ state: "finished", publication: null })).pending);
   const begun = snapshot({ state: "finished", publication: { alive: true } });

@@ -51,13 +51,21 @@ export function path(points, x, y) {
   return text;
 }
 
-/** The band between two lines, [[x, low, high], …], as a closed path. */
+/** The band between two lines, [[x, low, high], …], as closed paths; what isn't finite parts it. */
 export function bandPath(points, x, y) {
-  const known = points.filter(([, low, high]) => Number.isFinite(low) && Number.isFinite(high));
-  if (known.length < 2) return "";
-  const upper = known.map(([u, , high]) => [u, high]);
-  const lower = known.map(([u, low]) => [u, low]).reverse();
-  return `${path([...upper, ...lower], x, y)}Z`;
+  let text = "";
+  let part = [];
+  for (const point of [...points, [NaN, NaN, NaN]]) {
+    if (Number.isFinite(point[1]) && Number.isFinite(point[2])) {
+      part.push(point);
+      continue;
+    }
+    const upper = part.map(([u, , high]) => [u, high]);
+    const lower = part.map(([u, low]) => [u, low]).reverse();
+    if (part.length > 1) text += `${path([...upper, ...lower], x, y)}Z`;
+    part = [];
+  }
+  return text;
 }
 
 /** Means over a window that widens with the number of points: what the eye reads as the trend. */
@@ -184,7 +192,12 @@ export function createLines(node, { label, readout = () => "" }) {
     if (!scales || !data.lines.length) return;
     const { left } = svg.getBoundingClientRect();
     const seen = scales.unx(event.clientX - left);
-    const at = nearest(data.lines.find((line) => !line.faint)?.points ?? [], seen);
+    const shown = data.lines.filter((line) => !line.faint);
+    const alike = shown.filter(({ name }) => name === shown[0].name); // one line may be in parts
+    const at = nearest(
+      alike.flatMap(({ points }) => points),
+      seen,
+    );
     if (!at) return;
     const x = scales.x(at[0]).toFixed(1);
     pool(layers.cursor, [{ d: `M${x} ${MARGIN.top}V${scales.height - MARGIN.bottom}` }], "path");

@@ -9,13 +9,12 @@ import { createForm } from "./train_form.js";
 import { createPoll } from "./train_poll.js";
 import { createPublish } from "./train_publish.js";
 import { createRent } from "./train_rent.js";
-import { initialState, isLive, reduce } from "./train_reducer.js";
+import { initialState, reduce, urgencyOf } from "./train_reducer.js";
 import { createRunList } from "./train_runs.js";
 import { createWatch } from "./train_watch.js";
 
-const PACE = 1500; // milliseconds between two looks at a run that trains
-const PACE_SLOW = 4000; // … at one that waits, or at the list alone
-const LIST_EVERY = 4; // looks
+const PACE = { soon: 1500, later: 4000, seldom: 15_000 }; // milliseconds between two looks
+const LIST_EVERY = 4; // looks at a run that trains
 const FRAME_PAUSE = 110; // milliseconds of one picture while the timeline plays
 
 export function startTrain({ element, server, props, upload }) {
@@ -33,7 +32,7 @@ export function startTrain({ element, server, props, upload }) {
 
   /** What the parts of the page know of each other. */
   const lab = {
-    ...{ element, $, t, facts, token, toast, complain, attempt, dispatch, call, upload },
+    ...{ element, $, t, facts, token, toast, complain, attempt, dispatch, call, upload, restore },
     state: () => state,
     look: () => poll.wake(),
     file: (name, run = state.run) => fileAddress(`${run}/${name}`),
@@ -109,27 +108,26 @@ export function startTrain({ element, server, props, upload }) {
   // --- asking --------------------------------------------------------------------------------
 
   function isWanted() {
-    return isSeen() && (failures > 0 || isLive(state));
+    return isSeen() && (failures > 0 || urgencyOf(state) !== null);
   }
 
   function pace() {
     if (failures) return Math.min(15_000, 1000 * 2 ** failures);
-    const { pending, watch } = state;
-    const isBusy = pending || watch?.state === "training" || watch?.publication?.alive;
-    return isBusy ? PACE : PACE_SLOW;
+    return PACE[urgencyOf(state) ?? "later"];
   }
 
   async function ask() {
     if (!isSeen()) return;
     const { run, watch, view } = state;
     const isWatching = view === "run" && run !== null;
-    const asked = { token, runs: !isWatching || state.runs === null || looks % LIST_EVERY === 0 };
+    const isDue = urgencyOf(state) !== "soon" || looks % LIST_EVERY === 0;
+    const asked = { token, runs: !isWatching || state.runs === null || isDue };
     if (isWatching) Object.assign(asked, { run, since: watch?.seen ?? null });
     looks += 1;
     try {
       const answer = await call("look", asked);
       failures = 0;
-      if (answer.runs) dispatch({ type: "runs", runs: answer.runs });
+      if (answer.runs) dispatch({ type: "runs", runs: answer.runs, deleted: answer.deleted });
       if (answer.snapshot) dispatch({ type: "snapshot", snapshot: answer.snapshot });
     } catch (error) {
       if (error.code === "no_such_run" && isWatching) return void gone();
@@ -160,6 +158,13 @@ export function startTrain({ element, server, props, upload }) {
       complain(error);
       return null;
     }
+  }
+
+  /** Brings a deleted run back. */
+  async function restore(run) {
+    await call("act", { token, run, action: "undelete" });
+    dispatch({ type: "select", run });
+    poll.wake();
   }
 
   // --- outside the page ----------------------------------------------------------------------

@@ -1,7 +1,7 @@
 // What the buttons of the Train page do.
 
 import { NEW_MODEL } from "./moments.js";
-import { requestOf } from "./train_reducer.js";
+import { LIVE, changesOf, requestOf } from "./train_reducer.js";
 
 const ORDERS = ["pause", "resume", "save", "stop"];
 
@@ -18,6 +18,7 @@ export function createTrainDeeds(lab, more) {
     fork,
     clone,
     change,
+    "go-on": goOn,
     link: async () => copied(await copy(lab.link(), "train.link"), "train.link_copied"),
     "copy-command": () => copyText($("#train-command")),
     "copy-run-command": () => copyText($("#train-run-command")),
@@ -38,12 +39,17 @@ export function createTrainDeeds(lab, more) {
   async function start() {
     const state = lab.state();
     const request = requestOf(state);
-    if (!request) return;
+    if (!request || state.isStarting) return;
     const { fork: from } = state;
-    const { run } = from
-      ? await lab.call("fork", { token, ...from, request })
-      : await lab.call("start", { token, request });
-    dispatch({ type: "select", run });
+    dispatch({ type: "starting", on: true });
+    try {
+      const { run } = from
+        ? await lab.call("fork", { token, ...from, request })
+        : await lab.call("start", { token, request });
+      dispatch({ type: "select", run });
+    } finally {
+      dispatch({ type: "starting", on: false });
+    }
     lab.look();
   }
 
@@ -52,11 +58,15 @@ export function createTrainDeeds(lab, more) {
     dispatch({ type: "fill", request });
   }
 
-  /** The form with this run's settings, to go on from the kept moment that is shown. */
+  /** The form with this run's settings, to go on from the kept moment that is shown. From a
+   * checkpoint the old budget goes on; from a moment it begins anew. */
   async function fork() {
-    const from = { run: watched().id, images_seen: moment() };
-    const { request } = await lab.call("clone", { token, run: from.run });
-    dispatch({ type: "fill", request, fork: from });
+    const { id: run, images, checkpoints } = watched();
+    const from = { run, images_seen: moment() };
+    const spent = checkpoints.includes(from.images_seen) ? from.images_seen / images : 0;
+    const { request } = await lab.call("clone", { token, run });
+    dispatch({ type: "fill", request, fork: from, spent });
+    $("#train-more").open = true;
   }
 
   // --- steering ------------------------------------------------------------------------------
@@ -68,12 +78,23 @@ export function createTrainDeeds(lab, more) {
   }
 
   async function change() {
-    const images = $("#train-budget-images").valueAsNumber || null;
-    const quality = $("#train-budget-target").valueAsNumber;
-    const target_quality = Number.isFinite(quality) ? quality : null;
-    const run = watched().id;
-    await lab.call("act", { token, run, action: "change", images, target_quality });
-    toast(t("train.changed"));
+    const images = $("#train-budget-images").valueAsNumber;
+    const target_quality = $("#train-budget-target").valueAsNumber;
+    const { id: run, state } = watched();
+    const changes = changesOf(watched(), { images, target_quality });
+    if (!changes) return;
+    await lab.call("act", { token, run, action: "change", ...changes });
+    toast(t(LIVE.includes(state) ? "train.changed" : "train.changed_later"));
+    lab.look();
+  }
+
+  /** What is over trains for some minutes more. */
+  async function goOn() {
+    const input = $("#train-more-minutes");
+    const minutes = input.valueAsNumber;
+    if (!(minutes > 0)) return void input.focus();
+    dispatch({ type: "asked", action: "go_on" });
+    await lab.call("act", { token, run: watched().id, action: "go_on", minutes });
     lab.look();
   }
 
@@ -87,12 +108,7 @@ export function createTrainDeeds(lab, more) {
     const { id: run, name } = watched();
     await lab.call("act", { token, run, action: "delete" });
     dispatch({ type: "select", run: null });
-    const undo = () =>
-      lab.attempt(async () => {
-        await lab.call("act", { token, run, action: "undelete" });
-        dispatch({ type: "select", run });
-        lab.look();
-      });
+    const undo = () => lab.attempt(() => lab.restore(run));
     toast(t("train.deleted", { name }), { action: undo, label: t("train.undelete") });
     lab.look();
   }
@@ -109,7 +125,9 @@ export function createTrainDeeds(lab, more) {
 
   /** Hands the generator to the Explore page, and goes there. */
   async function explore(seen) {
-    const detail = await lab.call("explore", { run: watched().id, images_seen: seen });
+    const { id: run, mine } = watched();
+    const asked = { run, images_seen: seen, ...(mine && { token }) }; // the owner's is saved first
+    const detail = await lab.call("explore", asked);
     window.dispatchEvent(new CustomEvent(NEW_MODEL, { detail }));
     window.location.hash = "#explore";
   }

@@ -1,6 +1,7 @@
 // The charts and numbers of the watched run. `series` is pure: rows of a snapshot → points.
 
 import { createHistogram, createLines, short, smoothed } from "./charts.js";
+import { budgetOf } from "./train_reducer.js";
 
 /** The column `name` of `rows` as points [[images seen, value], …]; missing values are left out. */
 export function series(rows, columns, name) {
@@ -12,6 +13,18 @@ export function series(rows, columns, name) {
 export function newestQuality(qualities, columns) {
   const last = qualities.findLast((row) => Number.isFinite(row[columns.indexOf("q")]));
   return last ? Object.fromEntries(columns.map((name, i) => [name, last[i]])) : null;
+}
+
+/** Rows of evaluations, parted where the resolution changes: q at 16 px is another measure than q at
+ * 32 px, and no line leads from one to the other. */
+export function byResolution(rows, columns) {
+  const at = columns.indexOf("resolution");
+  const parts = [];
+  for (const row of rows) {
+    if (parts.at(-1)?.at(-1)[at] === row[at]) parts.at(-1).push(row);
+    else parts.push([row]);
+  }
+  return parts;
 }
 
 export function createFigures(lab) {
@@ -96,18 +109,29 @@ export function createFigures(lab) {
     const [low, high] = [newest?.q_low, newest?.q_high];
     const interval = { low: low?.toFixed(2), high: high?.toFixed(2) };
     set("#train-q-interval", Number.isFinite(low) ? t("train.interval", interval) : "");
-    const at = newest ? t("train.at", { seen: number(newest.images_seen) }) : "";
-    set("#train-measured", at);
+    set("#train-measured", newest ? measuredAt(newest) : "");
     const lows = qualities.indexOf("q_low");
     const highs = qualities.indexOf("q_high");
-    const band = rows.map((row) => [row[0], row[lows], row[highs]]);
+    const parts = byResolution(rows, qualities);
+    const band = parts.flatMap((part) => [
+      ...part.map((row) => [row[0], row[lows], row[highs]]),
+      [part.at(-1)[0], NaN, NaN],
+    ]);
     const levels = [
       { value: 1, kind: "floor" },
       ...(watch?.target_quality ? [{ value: watch.target_quality, kind: "target" }] : []),
     ];
-    const line = { name: "q", kind: "fake", points: series(rows, qualities, "q"), dots: true };
-    charts.quality.update({ lines: [line], band, levels, include: [0, 1] });
+    const lines = parts.map((part) => ({
+      ...{ name: "q", kind: "fake", dots: true },
+      points: series(part, qualities, "q"),
+    }));
+    charts.quality.update({ lines, band, levels, include: [0, 1] });
     set("#train-quality-hint", newest ? basis(newest) : t("train.quality_none"));
+  }
+
+  function measuredAt({ images_seen, resolution: size }) {
+    const at = t("train.at", { seen: number(images_seen) });
+    return size ? `${at}, ${t("train.at_size", { size })}` : at;
   }
 
   function basis({ kid, floor, coverage, real_coverage: most }) {
@@ -121,16 +145,23 @@ export function createFigures(lab) {
     set("#train-speed", rate === undefined ? "" : t("train.rate", { rate: short(rate) }));
     set("#train-run-command", watch?.command ?? "");
     if (!watch) return;
-    const { data, loss, penalties, batch, seed } = watch.request;
-    const name = String(data).split(/[/\\]/).at(-1);
-    const known = { data: name, loss: t(`train.loss_${loss}`), seed };
-    known.penalties = penalties ?? t("train.usual");
-    known.batch = batch ?? t("train.usual");
-    set("#train-settings", t("train.settings", known));
-    const canChange = watch.mine && ["queued", "training", "paused"].includes(watch.state);
-    $("#train-budget").hidden = !canChange;
-    fill("#train-budget-images", watch.images);
-    fill("#train-budget-target", watch.target_quality);
+    set("#train-settings", t("train.settings", settings(watch)));
+    const { images, target_quality } = budgetOf(watch);
+    fill("#train-budget-images", images);
+    fill("#train-budget-target", target_quality);
+  }
+
+  /** What is trained with; before that is known, what was asked for. */
+  function settings({ request, settings: real }) {
+    const { loss, penalties, batch } = real ?? request;
+    const said = Array.isArray(penalties) ? penalties.join(", ") || t("train.none") : penalties;
+    return {
+      data: String(request.data).split(/[/\\]/).at(-1),
+      loss: t(`train.loss_${loss}`),
+      penalties: said ?? t("train.usual"),
+      batch: batch ?? t("train.usual"),
+      seed: request.seed,
+    };
   }
 
   function fill(selector, value) {

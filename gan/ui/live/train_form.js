@@ -1,16 +1,21 @@
 // The form of a new training: what is chosen, what it will cost here, and the command that runs.
 
+import { createCosts } from "./train_costs.js";
 import { createHubPicker } from "./train_hub.js";
-import { missingOf, penaltiesOf, requestOf } from "./train_reducer.js";
+import { LIVE, lossOf, missingOf, penaltiesOf, requestOf } from "./train_reducer.js";
 
 const PLAN_DELAY = 300; // milliseconds after the last change
 const SIZES = [8, 16, 32, 64, 128, 256, 512, 1024];
 const AT_ONCE = 4; // uploads
+const REST = 2000; // milliseconds without a choice, before other goals' networks are measured
 
 export function createForm(lab) {
   const { $, element, t, facts, dispatch } = lab;
   const form = $("#train-form");
-  const rates = new Map(); // what was measured in this visit: request → estimate
+  const costsOf = createCosts({
+    measure: (request) => lab.call("estimate", { token: lab.token, request }),
+    isBusy: () => (lab.state().runs ?? []).some((one) => LIVE.includes(one.state)),
+  });
   let planTimer = 0;
   let shownLanguage = null;
   let shownForm = null;
@@ -24,6 +29,7 @@ export function createForm(lab) {
     const { language } = document.documentElement.dataset;
     if (language !== shownLanguage) build(language);
     if (!before || state.runs !== before.runs) offerStarts(state, language);
+    showStart(state);
     const isNew = state.form !== shownForm;
     if (isNew) show(state);
     if (isNew || !before || state.plan !== before.plan) showPlan(state);
@@ -53,11 +59,14 @@ export function createForm(lab) {
     fillTrack($("#train-target"));
     const target = asked.target_quality;
     set("#train-target-text", target ? target.toFixed(2) : t("train.target_none"));
-    value("#train-loss", asked.loss);
-    set("#train-loss-hint", t(`train.loss_${asked.loss}_hint`));
+    const isLesson = Boolean(asked.lesson);
+    value("#train-loss", lossOf(state));
+    set("#train-loss-hint", t(isLesson ? "train.lesson_sets" : `train.loss_${asked.loss}_hint`));
+    set("#train-penalties-hint", t(isLesson ? "train.lesson_sets" : "train.penalties_hint"));
     const penalties = penaltiesOf(state);
     $("#train-r1").checked = penalties.includes("r1");
     $("#train-r2").checked = penalties.includes("r2");
+    for (const name of ["loss", "r1", "r2"]) $(`#train-${name}`).disabled = isLesson;
     offerStarts(state, shownLanguage);
     value("#train-lesson", asked.lesson ?? "");
     set("#train-lesson-hint", t(`train.lesson_${asked.lesson ?? "none"}_hint`));
@@ -68,8 +77,14 @@ export function createForm(lab) {
     const { data } = asked;
     const name = data === "own" || data === "hub" ? (asked[data]?.name ?? "…") : data;
     set("#train-go-text", t(go, { data: name, seen: number(state.fork?.images_seen ?? 0) }));
-    $("[data-train=start]").disabled = requestOf(state) === null;
     plan();
+  }
+
+  /** A second click must not start a second training. */
+  function showStart(state) {
+    const button = $("[data-train=start]");
+    button.disabled = state.isStarting || requestOf(state) === null;
+    button.setAttribute("aria-busy", state.isStarting);
   }
 
   function showPlan(state) {
@@ -93,7 +108,10 @@ export function createForm(lab) {
     );
     const { images, minutes, memory_bytes: memory, disk_bytes: disk } = estimate;
     const parts = [
-      t("train.estimate", { images: number(images), minutes: rounded(minutes) }),
+      t(estimate.busy ? "train.estimate_busy" : "train.estimate", {
+        images: number(images),
+        minutes: rounded(minutes),
+      }),
       speeds.join(", "),
     ];
     if (memory) parts.push(t("train.memory", { megabytes: number(Math.round(memory / 1e6)) }));
@@ -138,7 +156,7 @@ export function createForm(lab) {
     );
     options("#train-lesson", [
       ["", t("train.lesson_none")],
-      ...facts.lessons.map((name) => [name, t(`train.lesson_${name}`)]),
+      ...facts.lessons.map(({ name }) => [name, t(`train.lesson_${name}`)]),
     ]);
     $("#train-lesson").closest(".setting").hidden = !facts.lessons.length;
   }
@@ -238,20 +256,25 @@ export function createForm(lab) {
     penalties: ["r1", "r2"].filter((name) => $(`#train-${name}`).checked),
   });
 
+  /** Pictures may be dropped anywhere on this page. The document hears of them before the window,
+   * where Explore waits for files. */
   function listenDrop() {
     const zone = $("#train-drop");
-    for (const type of ["dragenter", "dragover"])
-      zone.addEventListener(type, (event) => {
+    const isHere = () => document.documentElement.dataset.page === "train";
+    const isTaken = () => lab.state().view === "new" && facts.enabled;
+    const on = (type, handler) =>
+      document.addEventListener(type, (event) => {
+        if (!isHere() || !event.dataTransfer?.types.includes("Files")) return;
         event.preventDefault();
         event.stopPropagation();
-        zone.classList.add("is-over");
+        handler(event);
       });
-    zone.addEventListener("dragleave", () => zone.classList.remove("is-over"));
-    zone.addEventListener("drop", (event) => {
-      event.preventDefault();
-      event.stopPropagation();
+    for (const type of ["dragenter", "dragover"])
+      on(type, () => zone.classList.toggle("is-over", isTaken()));
+    on("dragleave", () => zone.classList.remove("is-over"));
+    on("drop", (event) => {
       zone.classList.remove("is-over");
-      gather([...event.dataTransfer.files]);
+      if (isTaken()) gather([...event.dataTransfer.files]);
     });
   }
 
@@ -313,34 +336,32 @@ export function createForm(lab) {
     const told = (made) => dispatch({ type: "plan", plan: made, form: asked });
     try {
       told(await lab.call("command", { request }));
-      told({ estimate: await estimate(request) });
-      await showGoals(state);
+      const estimate = await costsOf(request);
+      told({ estimate });
+      forgetGoals();
+      const { preset } = request;
+      await showGoals(state, (goal) => goal.preset === preset);
+      await new Promise((resolve) => setTimeout(resolve, REST));
+      await showGoals(state, (goal) => goal.preset !== preset && isCheap(goal, estimate));
     } catch (error) {
       if (error.code) told({ error: { code: error.code, values: error.values } });
     }
   }
 
-  async function estimate(request) {
-    const key = JSON.stringify({ ...request, name: "", seed: 0 });
-    if (!rates.has(key)) {
-      rates.set(key, await lab.call("estimate", { token: lab.token, request }));
-    }
-    return rates.get(key);
+  /** Other networks are measured too, where nothing else wants the machine; large ones on a GPU. */
+  function isCheap({ preset }, { busy, device }) {
+    return !busy && (preset !== "gpu" || device.kind !== "cpu");
   }
 
-  /** The other goals too, as far as they are of the networks that were just measured. */
-  async function showGoals(state) {
-    const goal = facts.goals.find(({ name }) => name === state.form.goal);
-    for (const { name, preset } of facts.goals) {
-      const note = element.querySelector(`.tile:has([value="${name}"]) .goal-images`);
-      if (!goal || preset !== goal.preset) {
-        note.textContent = "";
-        continue;
-      }
+  /** What the `chosen` goals come to, one after the other, until another choice is made. */
+  async function showGoals(state, chosen) {
+    for (const { name } of facts.goals.filter(chosen)) {
+      if (lab.state().form !== state.form || lab.state().isStarting) return;
       const asked = { ...state.form, goal: name, minutes: null, images: null };
-      const { images } = await estimate(requestOf({ ...state, form: asked }));
+      const found = await costsOf(requestOf({ ...state, form: asked })).catch(() => null);
       if (lab.state().form !== state.form) return;
-      note.textContent = t("train.goal_images", { images: number(images) });
+      const note = element.querySelector(`.tile:has([value="${name}"]) .goal-images`);
+      note.textContent = found ? t("train.goal_images", { images: number(found.images) }) : "";
     }
   }
 

@@ -3,8 +3,9 @@
 // with each snapshot, and a reloaded page begins from the same facts.
 
 export const MOST_POINTS = 500; // of a chart
-const LESSON_MINUTES = 3; // after one, digits have not gone wrong yet; see `LESSONS` in the trainer
+const LESSON_MINUTES = 5; // after three, some have just gone wrong; see `LESSONS` in the trainer
 export const LIVE = ["queued", "training", "paused"]; // states that change by themselves
+const OVER = ["stopped", "dead", "failed", "finished"];
 
 const FORM = {
   data: "digits", // a bundled name, "own" or "hub"
@@ -33,7 +34,10 @@ export function initialState(facts) {
     form: FORM,
     fork: null, // {run, images_seen} where the form goes on from a moment of a run
     plan: null, // {command, estimate, error} of the form, null while it is being made
+    isFilled: false, // the form was filled from a run
+    isStarting: false, // a training was asked for, and the answer isn't there yet
     runs: null, // null until the first answer
+    deleted: [], // runs that can be brought back for a day
     run: null, // id of the run that is watched
     watch: null, // what is known of it
     frame: null, // images seen of the picture that is shown; null: the newest
@@ -51,14 +55,18 @@ const ACTIONS = {
     if (patch.loss !== undefined && patch.penalties === undefined) form.penalties = null;
     if (patch.data !== undefined && patch.data !== state.form.data) form.resolution = null;
     if (patch.goal !== undefined) Object.assign(form, { minutes: null, images: null });
-    if (patch.lesson && !form.images && form.goal === "demo") form.minutes ??= LESSON_MINUTES;
+    if (patch.lesson && !form.images && form.goal === "demo") {
+      form.minutes ??= Math.min(LESSON_MINUTES, state.facts.most?.minutes ?? LESSON_MINUTES);
+    }
     if (sameForm(form, state.form)) return state;
     return { ...state, form, plan: null };
   },
 
-  /** {request, fork?}: the form filled from a run's own settings, to start another like it; `fork`,
-   * {run, images_seen}: to go on from that moment. */
-  fill(state, { request, fork = null }) {
+  /** {request, fork?, spent?}: the form filled from a run's own settings, to start another like it;
+   * `fork`, {run, images_seen}: to go on from that moment, at which so much of the budget is `spent`:
+   * what is left must be worth a training. */
+  fill(state, { request: asked, fork = null, spent = 0 }) {
+    const request = spent > 0.5 ? { ...asked, ...doubled(asked, state.facts) } : asked;
     const known = state.facts.datasets.some(({ name }) => name === request.data);
     const isHub = request.data.startsWith("hub:");
     const place = known ? null : { source: request.data, name: baseName(request.data) };
@@ -69,7 +77,7 @@ const ACTIONS = {
     const penalties = request.penalties?.split(",").filter((one) => one !== "none") ?? null;
     Object.assign(form, { own: null, hub: null, data, goal: "custom", penalties });
     if (place) form[data] = place;
-    return { ...state, form, plan: null, view: "new", fork };
+    return { ...state, form, plan: null, view: "new", fork, isFilled: true };
   },
 
   /** {plan}: the command line and the estimate of `form`; one for another form is dropped. */
@@ -77,14 +85,22 @@ const ACTIONS = {
     return sameForm(form, state.form) ? { ...state, plan: { ...state.plan, ...plan } } : state;
   },
 
-  /** {runs}: this browser's runs, the newest first. */
-  runs(state, { runs }) {
-    return { ...state, runs };
+  /** {runs, deleted}: this browser's runs, the newest first. */
+  runs(state, { runs, deleted = [] }) {
+    return { ...state, runs, deleted };
   },
 
-  /** {run}: watch it. null: back to the form. */
+  /** {on}: the form's training was asked for; or the answer has come. */
+  starting(state, { on }) {
+    return state.isStarting === on ? state : { ...state, isStarting: on };
+  },
+
+  /** {run}: watch it. null: back to the form, a new one where it was filled from a run. */
   select(state, { run }) {
-    if (run === null) return { ...state, view: "new", fork: null, isProjected: false };
+    if (run === null) {
+      const fresh = state.isFilled ? { form: FORM, plan: null, isFilled: false } : {};
+      return { ...state, ...fresh, view: "new", fork: null, isProjected: false, pending: null };
+    }
     if (run === state.run) return { ...state, view: "run" };
     const fresh = { watch: null, frame: null, isPlaying: false, picture: "samples" };
     return { ...state, ...fresh, view: "run", run, pending: null };
@@ -177,37 +193,83 @@ export function missingOf({ form }) {
 /** What the form asks for, as the server reads it; null while it is incomplete. */
 export function requestOf({ form, facts }) {
   if (missingOf({ form })) return null;
-  const { own, hub } = form;
-  const { source } = { own, hub }[form.data] ?? { source: form.data };
+  const { source } = { own: form.own, hub: form.hub }[form.data] ?? { source: form.data };
   const goal = facts.goals.find(({ name }) => name === form.goal);
   const budget = form.images
     ? { images: form.images, minutes: null }
     : { images: null, minutes: form.minutes ?? goal?.minutes ?? null };
-  const { resolution, loss, target_quality, warm_start, batch, seed, name, lesson } = form;
+  const { resolution, target_quality, warm_start, batch, seed, name, lesson } = form;
   const preset = goal ? goal.preset : form.preset;
-  const penalties = form.penalties && (form.penalties.join(",") || "none");
+  const loss = lossOf({ form, facts });
+  const own = lesson ? null : form.penalties; // the lesson brings its own
+  const penalties = own && (own.join(",") || "none");
   const chosen = { resolution, loss, penalties, target_quality, warm_start, batch, seed, name };
   return { data: source, preset, ...budget, ...chosen, lesson };
 }
 
-/** Penalties that are on: the person's, or the loss's own. */
-export function penaltiesOf({ form, facts }) {
+const lessonOf = ({ form, facts }) => facts.lessons.find(({ name }) => name === form.lesson);
+
+/** The loss that will be trained with: a lesson's own, or the person's. */
+export function lossOf(state) {
+  return lessonOf(state)?.loss ?? state.form.loss;
+}
+
+/** Penalties that are on: a lesson's, the person's, or the loss's own. */
+export function penaltiesOf(state) {
+  const { form, facts } = state;
+  const lesson = lessonOf(state);
+  if (lesson) return lesson.penalties;
   const loss = facts.losses.find(({ name }) => name === form.loss);
   return form.penalties ?? loss?.penalties ?? [];
 }
 
-/** Which buttons a run offers in its state: {pause, resume, save, stop, follow-again}. What trains
- * on a rented machine (`job`) can only be stopped, and followed again. */
+/** The budget and the target of a run; of one that is over, those that it would go on with. */
+export function budgetOf({ state, images, target_quality, request }) {
+  const isOver = OVER.includes(state);
+  const target = isOver ? (request?.target_quality ?? target_quality) : target_quality;
+  return { images: (isOver && request?.images) || images || null, target_quality: target || null };
+}
+
+/** What a person's entries change of a run's budget: {images?, target_quality?}; null where they
+ * change nothing. An empty target is none, which is asked for as 0. */
+export function changesOf(watch, { images, target_quality }) {
+  const now = budgetOf(watch);
+  const changes = {};
+  if (images > 0 && images !== now.images) changes.images = images;
+  if ((target_quality || null) !== now.target_quality) changes.target_quality = target_quality || 0;
+  return Object.keys(changes).length ? changes : null;
+}
+
+/** Whether what is finished has something to do again: a larger budget, or another target. */
+function isReopened(watch) {
+  const { images, target_quality: target } = budgetOf(watch);
+  if (images <= watch.images_seen) return false;
+  return watch.finished === "budget" || target !== (watch.target_quality || null);
+}
+
+/** Which buttons a run offers in its state. What trains on a rented machine (`job`) can only be
+ * stopped, and followed again. A run whose budget is spent goes on with more minutes, or resumes
+ * when it was given a larger one. */
 export function controlsOf(watch) {
   const { state, mine, job } = watch ?? {};
-  const isOver = ["stopped", "dead", "failed"].includes(state);
+  const isOurs = mine && !job;
+  const isOver = OVER.includes(state);
+  const isSpent = state === "finished" && !isReopened(watch);
   return {
-    pause: mine && !job && state === "training",
-    resume: mine && !job && (state === "paused" || isOver),
-    save: mine && !job && ["training", "paused"].includes(state),
+    pause: isOurs && state === "training",
+    resume: isOurs && (state === "paused" || (isOver && !isSpent)),
+    save: isOurs && ["training", "paused"].includes(state),
     stop: mine && LIVE.includes(state),
-    "follow-again": mine && Boolean(job) && isOver,
+    "follow-again": mine && Boolean(job) && isOver && state !== "finished",
+    "go-on": isOurs && isOver,
+    change: isOurs,
   };
+}
+
+/** Whether a button rests while a wish is under way: Stop must always be within reach. */
+export function isResting(action, { pending, watch }) {
+  if (watch?.stopping) return true;
+  return action === "stop" ? pending?.action === "stop" : Boolean(pending);
 }
 
 /** The index of the picture that is shown. */
@@ -216,12 +278,16 @@ export function frameIndex({ watch, frame }) {
   return frame === null ? samples.length - 1 : nearestIndex(samples, frame);
 }
 
-/** Whether there is anything to ask the server about. */
-export function isLive({ view, watch, runs, pending }) {
-  if (pending) return true;
-  const isSent = Boolean(watch?.publication?.alive);
-  if (view === "run") return !watch || isSent || LIVE.includes(watch.state);
-  return runs === null || runs.some(({ state }) => LIVE.includes(state));
+/** How soon there may be something new: "soon", "later", "seldom" (another hand may go on with what
+ * is over), or null. */
+export function urgencyOf({ view, watch, runs, pending }) {
+  const watched = view === "run" ? watch : null;
+  if (watched && (pending || watched.state === "training" || watched.publication?.alive))
+    return "soon";
+  const isWaiting = view === "run" && !watch;
+  if (isWaiting || runs === null || LIVE.includes(watched?.state)) return "later";
+  if (runs.some(({ state }) => LIVE.includes(state))) return "later";
+  return watched ? "seldom" : null;
 }
 
 /** At most MOST_POINTS of `points`: where there are more, every second of the older ones goes. */
@@ -242,7 +308,8 @@ function settles({ action, was, started, heard }, watch) {
   if (action === "save") return !isAlive || isObeyed;
   if (action === "stop") return !LIVE.includes(watch.state);
   if (action === "pause") return watch.state !== "training" || isObeyed;
-  if (action === "resume") return watch.state !== was || watch.started !== started || isObeyed;
+  if (["resume", "go_on"].includes(action))
+    return watch.state !== was || watch.started !== started || isObeyed;
   if (action === "publish") return Boolean(watch.publication);
   return true;
 }
@@ -254,6 +321,12 @@ function nearestIndex(samples, asked) {
     if (Math.abs(each - seen) < Math.abs(samples[best] - seen)) best = i;
   });
   return best;
+}
+
+/** Twice the budget, as far as the host allows. */
+function doubled({ images, minutes }, { most }) {
+  if (images) return { images: 2 * images };
+  return minutes ? { minutes: Math.min(2 * minutes, most?.minutes ?? Infinity) } : {};
 }
 
 function sameForm(a, b) {

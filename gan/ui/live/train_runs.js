@@ -6,19 +6,41 @@ export function createRunList(lab) {
   const { $, t, dispatch } = lab;
   const list = $("#train-runs");
   const rows = new Map(); // run id → its button
+  let shownDeleted = "";
 
   $("[data-train=new]").addEventListener("click", () => dispatch({ type: "select", run: null }));
 
   function sync(before) {
-    const { runs, run, view } = lab.state();
+    const { runs, run, view, deleted } = lab.state();
     const isSame = before && runs === before.runs && run === before.run && view === before.view;
     if (isSame) return;
+    showDeleted(deleted);
     const shown = runs ?? [];
     for (const id of [...rows.keys()])
       if (!shown.some((one) => one.run_id === id)) drop(id);
     shown.forEach((one, i) => place(one, i));
-    $("#train").classList.toggle("has-runs", shown.length > 0);
+    $("#train").classList.toggle("has-runs", shown.length + deleted.length > 0);
     $("[data-train=new]").setAttribute("aria-current", view === "new");
+  }
+
+  /** What was deleted can be brought back for a day. */
+  function showDeleted(deleted) {
+    $("#train-deleted").hidden = !deleted.length;
+    const made = JSON.stringify([deleted.map((one) => [one.run_id, one.name]), t("train.restore")]);
+    if (made === shownDeleted) return;
+    shownDeleted = made;
+    $("#train-deleted-runs").replaceChildren(...deleted.map(deletedRow));
+  }
+
+  function deletedRow({ run_id: run, name }) {
+    const row = document.createElement("p");
+    row.innerHTML = '<span></span><button type="button" class="text-button"></button>';
+    const [label, button] = row.children;
+    label.textContent = name;
+    button.textContent = t("train.restore");
+    button.setAttribute("aria-label", `${t("train.restore")}: ${name}`);
+    button.addEventListener("click", () => lab.attempt(() => lab.restore(run)));
+    return row;
   }
 
   function drop(id) {

@@ -3,8 +3,10 @@
 
 import { createFigures } from "./train_figures.js";
 import { createLamps } from "./train_lamps.js";
-import { LIVE, controlsOf, frameIndex } from "./train_reducer.js";
+import { LIVE, controlsOf, frameIndex, isResting } from "./train_reducer.js";
 import { createSheet } from "./train_sheet.js";
+
+const MOST_SILENCE = 30; // seconds
 
 export function createWatch(lab) {
   const { $, element, t, dispatch } = lab;
@@ -46,8 +48,10 @@ export function createWatch(lab) {
     for (const [action, isOffered] of Object.entries(offered)) {
       const button = $(`[data-train=${action}]`);
       button.hidden = !isOffered;
-      button.disabled = Boolean(pending) || stopping;
+      button.disabled = isResting(action, { pending, watch });
     }
+    $("#train-go-on").hidden = !offered["go-on"] || !lab.facts.enabled;
+    $("#train-budget").hidden = !offered.change;
     const hasModel = watch.exports.length > 0 || watch.moments.length > 0;
     $("[data-train=explore]").disabled = !hasModel;
     $("[data-train=download-model]").hidden = !mine || !watch.exports.length;
@@ -59,7 +63,6 @@ export function createWatch(lab) {
     $("#train-bar").style.setProperty("--share", share);
     $("#train-bar").setAttribute("aria-valuenow", Math.round(100 * share));
     set($("#train-facts"), facts(watch));
-    $("#train-budget").hidden = Boolean(watch.job);
     showJob(watch);
   }
 
@@ -81,6 +84,7 @@ export function createWatch(lab) {
       parts.push(t("train.left", { time: clock(left) }));
     if (watch.state === "training" && rate)
       parts.push(t("train.rate", { rate: Number(rate.toPrecision(3)) }));
+    if (watch.silent > MOST_SILENCE) parts.push(t("train.silent", { seconds: watch.silent }));
     if (watch.resolution) parts.push(`${watch.resolution} px`);
     if (watch.finished) parts.push(t(`train.finished_${watch.finished}`));
     if (!watch.mine) parts.push(t("train.watching_only"));
@@ -91,12 +95,15 @@ export function createWatch(lab) {
     const isBad = watch && ["dead", "failed"].includes(watch.state);
     const message = watch?.message;
     const job = watch?.job;
-    $("#train-notice").hidden = !isBad && !message && !(job && watch.log);
+    const damaged = watch?.damaged ?? [];
+    $("#train-notice").hidden = !isBad && !message && !damaged.length && !(job && watch.log);
     if ($("#train-notice").hidden) return;
     const dead = isBad ? t(job ? "train.rent_dead" : "train.dead_text") : "";
-    const told = message ? t(`error.${message.code}`, message.values ?? {}) : dead;
-    const advice = isBad && watch.mine && !job ? ` ${t("train.resume_advice")}` : "";
-    set($("#train-notice-text"), told + advice);
+    const told = [message ? t(`error.${message.code}`, message.values ?? {}) : dead];
+    if (damaged.length) told.push(t("train.damaged", { names: damaged.join(", ") }));
+    const way = watch.checkpoints.length ? "train.resume_advice" : "train.resume_anew";
+    if (isBad && watch.mine && !job) told.push(t(way));
+    set($("#train-notice-text"), told.filter(Boolean).join(" "));
     $("#train-log-box").hidden = !watch.log;
     set($("#train-log"), watch.log ?? "");
   }
@@ -152,7 +159,8 @@ export function createWatch(lab) {
     const raw = pictures.find((name) => name.startsWith("raw-"));
     const name = beside === "raw" ? raw : pictures.find((one) => one === beside);
     const image = $("#train-beside");
-    const version = beside === "neighbours" ? (watch?.seen ?? 0) : "";
+    const measured = watch?.qualities.at(-1)?.[0] ?? 0; // the nearest change with evaluations only
+    const version = beside === "neighbours" ? measured : "";
     const source = name ? `${lab.file(`${name}.png`)}${version && `?${version}`}` : "";
     if (image.dataset.source !== source) {
       image.dataset.source = source;
