@@ -1,15 +1,17 @@
 """The prepared synthesis draws what the network draws, and both what the plain equations say."""
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from benchmarks.plain import plain_synthesis
 from gan.generators import prepared as prepared_module
-from gan.generators.base import Noise
+from gan.generators.base import Generator, Noise
 from gan.generators.prepared import PreparedSynthesis, prepare
 from gan.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from tests.families import tiny_biggan, tiny_dcgan, tiny_fastgan, tiny_r3gan, tiny_stylegan3
 from tests.tiny import TINY, TINY_CLASSES, tiny_network
 
 CONFIGS = {
@@ -100,3 +102,28 @@ def test_another_filter_is_respected():
 def test_what_cannot_be_prepared_draws_by_itself():
     network = tiny_network(dataclasses.replace(TINY, architecture="resnet"))
     assert prepare(network) is network.synthesis
+
+
+HALF: dict[str, Callable[[], Generator]] = {
+    "resnet": lambda: tiny_network(dataclasses.replace(TINY, architecture="resnet")),
+    "orig": lambda: tiny_network(dataclasses.replace(TINY, architecture="orig")),
+    "stylegan3": tiny_stylegan3,
+    "r3gan": tiny_r3gan,
+}
+
+
+@pytest.mark.parametrize("name", HALF)
+def test_families_published_in_half_precision_are_drawn_so(name: str):
+    generator = HALF[name]()
+    ws = generator.mapping(torch.randn(2, generator.z_dim))
+    exact, half = generator.synthesis(ws), prepare(generator, torch.bfloat16)(ws)
+    assert half.dtype == torch.float32
+    assert 1e-5 < float((half - exact).abs().mean() / exact.std()) < 0.03
+    assert torch.equal(generator.synthesis(ws), exact), "the network itself stays exact"
+    assert prepare(generator, torch.float32) == generator.synthesis
+
+
+@pytest.mark.parametrize("family", [tiny_dcgan, tiny_biggan, tiny_fastgan])
+def test_others_keep_their_format(family: Callable[[], Generator]):
+    generator = family()
+    assert prepare(generator, torch.bfloat16) == generator.synthesis

@@ -47,9 +47,12 @@ class Generator(nn.Module):
     `z_dim` and `w_dim` are the sizes of the two latent spaces, `num_ws` the number of rows of w
     that synthesis takes (one a layer), `c_dim` the number of classes (0: unconditional),
     `resolution` the side of a picture in pixels, `img_channels` 1 (grey), 3 (RGB) or 4 (RGBA).
+    `published_in_half`: whether its networks were trained with convolutions in a half-precision
+    format, so that previews may be drawn so.
     """
 
     family: str
+    published_in_half: bool = False
     latent_space: LatentSpace = "w"
     config: Any
     z_dim: int

@@ -176,6 +176,7 @@ class R3GAN(Generator):
     """z and class → images, about [−1, 1]. The one row of ws is [psi·z, embedded class]."""
 
     family = "r3gan"
+    published_in_half = True
     latent_space: LatentSpace = "z"
 
     def __init__(self, config: R3GANConfig):

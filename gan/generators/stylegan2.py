@@ -384,6 +384,7 @@ class StyleGAN2(Generator):
     """Mapping and synthesis together, under the names that official checkpoints use."""
 
     family = "stylegan2"
+    published_in_half = True
     mapping: Mapping
     synthesis: Synthesis
 

@@ -248,7 +248,8 @@ class SynthesisLayer(nn.Module):
         x = F.conv2d(x, weight, padding=self.kernel - 1).float()
         x = torch.addcmul(self.bias[:, None, None], x, scale[:, :, None, None])
         filters = (self.up_filter, self.down_filter)
-        return filtered_lrelu(x, *filters, self.up, self.down, self.padding, self.clamp)
+        with torch.autocast(x.device.type, enabled=False):  # long sums of small taps
+            return filtered_lrelu(x, *filters, self.up, self.down, self.padding, self.clamp)
 
 
 class ToRGB(nn.Module):
@@ -310,6 +311,7 @@ class StyleGAN3(Generator):
     """Mapping and synthesis together, under the names that official checkpoints use."""
 
     family = "stylegan3"
+    published_in_half = True
     latent_space = "w"
     mapping: Mapping
     synthesis: Synthesis
