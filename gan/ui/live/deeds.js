@@ -9,7 +9,6 @@ import { LONGEST_SHELF } from "./reducer.js";
 import { isPicture } from "./sources.js";
 import { base64 } from "./transport.js";
 
-
 export function createDeeds(lab) {
   const { $, element, t, dispatch, settle, toast, stage } = lab;
   const looking = createLooking(lab);

@@ -29,7 +29,11 @@ export function createLooking(lab) {
           hold(false);
         });
       }
-      target.addEventListener("contextmenu", (event) => hold(false) ?? event.stopPropagation());
+      target.addEventListener("contextmenu", (event) => {
+        if (event.pointerType === "touch") return void event.preventDefault(); // a finger that rests
+        hold(false);
+        event.stopPropagation();
+      });
       target.addEventListener("keydown", (event) => {
         if (event.key !== " " || event.target !== target) return;
         event.preventDefault();
