@@ -131,7 +131,7 @@ export function startTrain({ element, server, props, upload }) {
       if (answer.snapshot) dispatch({ type: "snapshot", snapshot: answer.snapshot });
     } catch (error) {
       if (error.code === "no_such_run" && isWatching) return void gone();
-      if (!failures) complain(error);
+      if (!failures) complain(error, true); // it does try again
       if (!error.code) failures += 1;
     }
   }
