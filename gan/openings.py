@@ -112,6 +112,7 @@ class Openings:
                 if opening.wanted and (opening.source, opening.token) == (source, token):
                     opening.wanted.add(ticket)
                     self._all[ticket] = opening
+                    self._forget()
                     return ticket
             if len(going) >= AT_ONCE + MOST_WAITING:
                 raise LabError("busy", waiting=len(going))

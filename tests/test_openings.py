@@ -419,8 +419,8 @@ def test_slow_pictures_wait_in_a_lane_of_their_own(
         assert renderer._is_busy_with(slow)
         gate.set()
         await asyncio.gather(*wishes)
-        await asyncio.sleep(0.05)
-        assert not renderer._is_busy_with(slow)
+        while renderer._is_busy_with(slow):  # it may still be measured
+            await asyncio.sleep(0.05)
 
     asyncio.run(asyncio.wait_for(crowd(), 30))
 
