@@ -104,6 +104,25 @@ def test_what_cannot_be_prepared_draws_by_itself():
     assert prepare(network) is network.synthesis
 
 
+@pytest.mark.parametrize("noise", ["const", 7])
+def test_large_batches_are_drawn_in_parts(network: StyleGAN2, noise: Noise):
+    prepared, ws = prepare(network), some_ws(network.config, 5)
+    assert isinstance(prepared, PreparedSynthesis)
+    whole = prepared(ws, noise)
+    prepared.at_once = 2
+    parts, draw = [], prepared._draw_batch
+    prepared._draw_batch = lambda ws, *rest: parts.append(len(ws)) or draw(ws, *rest)
+    torch.testing.assert_close(prepared(ws, noise), whole, rtol=0, atol=2e-5)
+    assert parts == [2, 2, 1]
+
+
+def test_as_many_are_drawn_at_once_as_memory_is_kept_for():
+    large = StyleGAN2Config(resolution=256, channel_base=16384, channel_max=8, w_dim=8, z_dim=8)
+    prepared = prepare(StyleGAN2(large))
+    assert isinstance(prepared, PreparedSynthesis)
+    assert prepared.at_once == 2**25 // (8 * 256 * 256 * 4)
+
+
 HALF: dict[str, Callable[[], Generator]] = {
     "resnet": lambda: tiny_network(dataclasses.replace(TINY, architecture="resnet")),
     "orig": lambda: tiny_network(dataclasses.replace(TINY, architecture="orig")),
