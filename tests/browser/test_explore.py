@@ -351,7 +351,7 @@ def test_a_size_that_would_be_refused_is_not_offered(new_lab: Callable[..., Any]
     lab.page.route(f"{lab.app}/", page_of_less)
     lab.open()
     lab.do("download-menu")
-    items = lab.page.locator(".menu-list button")
+    items = lab.page.locator("#lab .menu-list button")
     assert [item.is_disabled() for item in items.all()] == [False, False, True]
     assert "128 px" in (items.last.get_attribute("title") or "")
 

@@ -44,7 +44,6 @@ def test_other_keys_of_the_address_stay(new_lab: Callable[..., Any]) -> None:
     [
         ("?m=tiny&s=-1", "-1 is no seed"),
         ("?m=tiny&psi=9", "9 is no truncation psi"),
-        ("?m=no-such-model&s=1", "no model “no-such-model”"),
         ("?m=tiny&s=1&e=zz:1", "zz"),
         ("?m=%3Cscript%3Ealert(1)%3C/script%3E", "is no model’s name"),
     ],
@@ -54,6 +53,15 @@ def test_a_broken_link_says_what_is_wrong_and_shows_a_picture(
 ) -> None:
     lab = new_lab().open(query)
     assert told in lab.toast()
+    lab.do("seed-more")
+    assert lab.rest().query == "m=tiny&s=1"
+
+
+def test_a_link_to_a_model_that_nobody_knows_asks_for_it(new_lab: Callable[..., Any]) -> None:
+    lab = new_lab().open("?m=no-such-model&s=1")
+    lab.page.wait_for_selector("#lab-models[open] .found-error")
+    assert "no-such-model" in lab.page.locator(".found-error").inner_text()
+    lab.page.keyboard.press("Escape")
     lab.do("seed-more")
     assert lab.rest().query == "m=tiny&s=1"
 
