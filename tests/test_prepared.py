@@ -105,13 +105,17 @@ def test_what_cannot_be_prepared_draws_by_itself():
 
 
 @pytest.mark.parametrize("noise", ["const", 7])
-def test_large_batches_are_drawn_in_parts(network: StyleGAN2, noise: Noise):
+def test_large_batches_are_drawn_in_parts(
+    network: StyleGAN2, noise: Noise, monkeypatch: pytest.MonkeyPatch
+):
     prepared, ws = prepare(network), some_ws(network.config, 5)
     assert isinstance(prepared, PreparedSynthesis)
     whole = prepared(ws, noise)
     prepared.at_once = 2
     parts, draw = [], prepared._draw_batch
-    prepared._draw_batch = lambda ws, *rest: parts.append(len(ws)) or draw(ws, *rest)
+    monkeypatch.setattr(
+        prepared, "_draw_batch", lambda ws, *rest: parts.append(len(ws)) or draw(ws, *rest)
+    )
     torch.testing.assert_close(prepared(ws, noise), whole, rtol=0, atol=2e-5)
     assert parts == [2, 2, 1]
 
