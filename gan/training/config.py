@@ -210,9 +210,9 @@ def _tuples(value: Any) -> Any:
 
 
 # What goes wrong in adversarial training, to be watched on purpose: each lesson is settings that
-# make its alarm go off. On the digits, with the quick preset and three minutes on one busy core,
-# they did so after 92 s (the discriminator wins), 182 s (collapse) and 201 s (memorising): the page
-# gives them five minutes.
+# make its alarm go off. On the digits, with the quick preset on one busy core, they did so after
+# 27 s (the discriminator wins), 68 s (memorising) and 182 s (collapse): the page gives them five
+# minutes.
 LESSONS: dict[str, dict[str, Any]] = {
     "collapse": {
         # The generator runs to whatever the discriminator believes at the moment (Metz 2017),
