@@ -65,10 +65,7 @@ def is_hub_name(text: str) -> bool:
     """Is this written like something on the Hub? (A path may look like it: who asks looks there
     first.)"""
     text = text.strip()
-    return any(
-        each is not None
-        for each in (_NAME.fullmatch(text), _LINK.fullmatch(text), _ELSEWHERE.match(text))
-    )
+    return bool(_NAME.fullmatch(text) or _LINK.fullmatch(text) or _ELSEWHERE.match(text))
 
 
 def _decoded(part: str | None) -> str | None:

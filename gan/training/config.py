@@ -60,8 +60,8 @@ class TrainConfig:
     generator_steps: int = 1  # for each step of the discriminator
     group: int = 4  # samples that the discriminator compares with each other; 1: none
     # Whether samples that are compared with each other are of one class, where there are classes.
-    # Among different digits nobody sees that every "0" is the same one (its collapse lamp counts
-    # classes): so it was, whatever z said.
+    # Among different digits nobody sees that every "0" is the same one, whatever z says; nor does
+    # the collapse lamp, which counts classes.
     alike: bool = True
     # The weight of D's recognising the class, where there are classes (see `losses.misread`).
     recognition: float = 1.0

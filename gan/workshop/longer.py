@@ -6,12 +6,11 @@ at the speed that was measured last, with what is still ahead at its own cost.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from gan.errors import LabError
-from gan.workshop.records import read_status
+from gan.workshop.records import read_status, read_training
 from gan.workshop.snapshot import Metrics
 
 MEASURED_SECONDS = 60.0  # of training, whose speed is the present one
@@ -34,8 +33,7 @@ def _images(run: Path, seen: int, rate: float, minutes: float) -> int:
     from gan.training.config import TrainConfig
 
     try:
-        stored = json.loads((run / "config.json").read_text(encoding="utf-8"))["training"]
-        return images_in(TrainConfig.from_json(stored), seen, rate, minutes)
+        return images_in(TrainConfig.from_json(read_training(run)), seen, rate, minutes)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise LabError("damaged_run", path=run.name, reason=str(error)) from error
 

@@ -78,11 +78,17 @@ def read_status(run: Path) -> dict[str, Any]:
     return status if isinstance(status, dict) else {}
 
 
+def read_training(run: Path) -> dict[str, Any]:
+    """What config.json says of the training. Raises OSError, ValueError, KeyError or TypeError
+    where that can't be read."""
+    return json.loads((run / "config.json").read_text(encoding="utf-8"))["training"]
+
+
 def read_settings(run: Path) -> dict[str, Any] | None:
     """What is really trained with, of config.json: {"loss", "penalties", "batch"}; a lesson has its
     own whatever was asked for. None before it is known."""
     try:
-        training = json.loads((run / "config.json").read_text(encoding="utf-8"))["training"]
+        training = read_training(run)
         return {name: training[name] for name in ("loss", "penalties", "batch")}
     except (OSError, ValueError, KeyError, TypeError):
         return None

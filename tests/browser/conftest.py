@@ -190,6 +190,13 @@ class Lab:
         """The recipe of the picture on the canvas."""
         return self.page.evaluate("document.querySelector('#lab-canvas').dataset.recipe")
 
+    def wait_for_pixels(self, expected: bytes) -> None:
+        for _ in range(100):
+            if self.pixels() == expected:
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError("the picture that was expected never came")
+
     def pixels(self, canvas: str = "#lab-canvas") -> bytes:
         """RGB of a canvas at the model's own size (crisp, so that nothing is interpolated)."""
         button = self.page.locator("[data-do=pixels]")

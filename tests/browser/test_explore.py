@@ -231,22 +231,14 @@ def test_compare_shows_the_unedited_picture_while_held(lab: Any, truth: Truth) -
     lab.page.mouse.move(box["x"] + 9, box["y"] + 9)
     lab.page.mouse.down()
     lab.page.wait_for_selector(".unedited", state="visible")
-    wait_for_pixels(lab, truth("m=tiny&s=0"))
+    lab.wait_for_pixels(truth("m=tiny&s=0"))
     lab.page.mouse.up()
-    wait_for_pixels(lab, edited)
+    lab.wait_for_pixels(edited)
     lab.page.locator("#lab-picture").focus()
     lab.page.keyboard.down(" ")
-    wait_for_pixels(lab, truth("m=tiny&s=0"))
+    lab.wait_for_pixels(truth("m=tiny&s=0"))
     lab.page.keyboard.up(" ")
-    wait_for_pixels(lab, edited)
-
-
-def wait_for_pixels(lab: Any, expected: bytes) -> None:
-    for _ in range(100):
-        if lab.pixels() == expected:
-            return
-        lab.page.wait_for_timeout(50)
-    raise AssertionError("the picture that was expected never came")
+    lab.wait_for_pixels(edited)
 
 
 def test_keys_on_the_picture_and_on_a_slider(lab: Any, truth: Truth) -> None:

@@ -88,18 +88,10 @@ def test_touch_moves_a_slider_and_compares(
     point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
     touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
     picture.locator(".unedited").wait_for()
-    wait_for_pixels(lab, truth("m=tiny&s=0"))
+    lab.wait_for_pixels(truth("m=tiny&s=0"))
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     picture.locator(".unedited").wait_for(state="hidden")
-    wait_for_pixels(lab, edited)
-
-
-def wait_for_pixels(lab: Any, expected: bytes) -> None:
-    for _ in range(100):
-        if lab.pixels() == expected:
-            return
-        lab.page.wait_for_timeout(50)
-    raise AssertionError("the picture that was expected never came")
+    lab.wait_for_pixels(edited)
 
 
 def test_the_language_follows_the_browser_and_can_be_switched(new_lab: Callable[..., Any]) -> None:
