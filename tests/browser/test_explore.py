@@ -45,6 +45,24 @@ def test_while_dragging_the_pictures_move_too(lab: Any) -> None:
     assert len([each for each in seen if each.endswith("exact")]) == 1
 
 
+def test_a_moving_hand_rewrites_only_what_changes(lab: Any) -> None:
+    """The same text written once more costs a layout of the whole page, at every move."""
+    rewritten = lab.slider(2).evaluate(
+        """(slider) => {
+          const move = (strength) => {
+            slider.value = strength;
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+          };
+          move(1); // now it is pulled
+          const watch = new MutationObserver(() => {});
+          watch.observe(document.body, { subtree: true, childList: true, attributes: true });
+          move(1.1);
+          return watch.takeRecords().map(({ target }) => target.className);
+        }"""
+    )
+    assert set(rewritten) == {"caption-rest", "slider strength"}
+
+
 def test_undo_redo_and_reset(lab: Any, truth: Truth) -> None:
     lab.drag(lab.slider(1), to=0.8)
     lab.rest()

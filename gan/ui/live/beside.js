@@ -6,6 +6,7 @@
 // the second, for which it would have to wait.
 
 import { createScreen, decode } from "./canvas.js";
+import { put } from "./dom.js";
 import { createLoop } from "./loop.js";
 import { Refused } from "./messages.js";
 import { TOKEN_KEY, createMoments, factsOf } from "./moments.js";
@@ -148,8 +149,8 @@ export function createBeside(lab, transport) {
     const { beside, models, recipe } = lab.state();
     const model = second();
     const button = $("[data-do=beside]");
-    button.hidden = !beside && !hasSecond(lab.model(), models);
-    button.setAttribute("aria-pressed", Boolean(beside));
+    const isHidden = !beside && !hasSecond(lab.model(), models);
+    put(button, { hidden: isHidden, ariaPressed: String(Boolean(beside)) });
     const key = model ? keyOf(model) : beside ? `${keyOf(beside)}, not known yet` : "";
     if (Boolean(key) !== Boolean(shown)) showPane(Boolean(key));
     const isOther = key !== shown;

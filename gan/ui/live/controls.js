@@ -1,6 +1,7 @@
 // The panel's controls but the direction rows: what they show (sync) and what they ask (dispatch).
 
 import { directionLabel } from "./directions.js";
+import { put } from "./dom.js";
 import { onChosen } from "./keys.js";
 import { costText, familyName, originText } from "./models.js";
 import { isOlder } from "./moments.js";
@@ -82,17 +83,17 @@ export function createControls(lab) {
     if (label) label.checked = true;
     const list = element.querySelector("#lab-class-list");
     if (list) setValue(list, recipe.label ?? 0);
-    $("[data-do=undo]").disabled = !past.length && same(recipe, settled);
-    $("[data-do=redo]").disabled = !future.length;
-    $("[data-hold=compare]").disabled = !recipe.edits.length;
-    $(".caption-seed").textContent = t("explore.caption_seed", { seed: recipe.seed });
-    $(".caption-rest").textContent = settings(recipe);
+    put($("[data-do=undo]"), { disabled: !past.length && same(recipe, settled) });
+    put($("[data-do=redo]"), { disabled: !future.length });
+    put($("[data-hold=compare]"), { disabled: !recipe.edits.length });
+    put($(".caption-seed"), { textContent: t("explore.caption_seed", { seed: recipe.seed }) });
+    put($(".caption-rest"), { textContent: settings(recipe) });
   }
 
   function syncBlend(recipe) {
     const isOn = recipe.seed2 !== null;
-    $(".blend").hidden = !isOn;
-    $("[data-do=blend-on]").hidden = isOn;
+    put($(".blend"), { hidden: !isOn });
+    put($("[data-do=blend-on]"), { hidden: isOn });
     if (!isOn) return;
     setValue($("#lab-seed2"), recipe.seed2);
     setValue($("#lab-blend"), recipe.blend);
@@ -125,7 +126,7 @@ export function createControls(lab) {
   function syncNoise(noise) {
     const kind = typeof noise === "number" ? "seed" : noise;
     element.querySelector(`input[name=lab-noise][value=${kind}]`).checked = true;
-    $("#lab-noise-seed").hidden = kind !== "seed";
+    put($("#lab-noise-seed"), { hidden: kind !== "seed" });
     if (kind === "seed") setValue($("#lab-noise-seed"), noise);
   }
 

@@ -1,6 +1,7 @@
 // The slider through the time of a training: the same seed and edits, drawn by the generator as it
 // was at the moments that the run has kept. Shown where a model on a canvas belongs to a run.
 
+import { put } from "./dom.js";
 import { createLoop } from "./loop.js";
 import { Refused } from "./messages.js";
 
@@ -54,7 +55,7 @@ export function createMoments(lab, { box, model, chosen }) {
 
   function sync() {
     const found = places(model());
-    box.hidden = found.length < 2;
+    put(box, { hidden: found.length < 2 });
     if (found.length < 2 || loop.isBusy()) return;
     slider.max = found.length - 1;
     const at = found.indexOf(model().moment);

@@ -4,6 +4,7 @@
 
 import { setValue, signed } from "./controls.js";
 import { directionLabel, methodOf, methodsOf } from "./directions.js";
+import { put } from "./dom.js";
 import { onChosen } from "./keys.js";
 import { toJson, toQuery } from "./recipe.js";
 import { editOf, methodShown } from "./reducer.js";
@@ -222,15 +223,17 @@ export function createRows(lab) {
   function syncSwitch({ recipe }) {
     const shown = method ?? methodShown(lab.state());
     const names = methodsOf(lab.model());
-    $(".methods-field").hidden = names.length < 2;
-    $("#lab-directions-hint").textContent = t(`directions.hint_${shown}`);
+    put($(".methods-field"), { hidden: names.length < 2 });
+    put($("#lab-directions-hint"), { textContent: t(`directions.hint_${shown}`) });
     for (const input of element.querySelectorAll("input[name=lab-method]")) {
       input.checked = input.value === shown;
       const pulled = recipe.edits.filter((edit) => methodOf(edit.direction) === input.value);
       const count = input.parentElement.querySelector(".count");
-      count.textContent = pulled.length || "";
-      count.hidden = !pulled.length || input.checked;
-      count.title = t("directions.pulled", { count: pulled.length });
+      put(count, {
+        textContent: String(pulled.length || ""),
+        hidden: !pulled.length || input.checked,
+        title: t("directions.pulled", { count: pulled.length }),
+      });
     }
   }
 
@@ -255,7 +258,7 @@ export function createRows(lab) {
       edit.start === 0 && end === count ? "explore.layers_all" : "explore.layers_some",
       values,
     );
-    row.node.querySelector(".layers-text").textContent = text;
+    put(row.node.querySelector(".layers-text"), { textContent: text });
     const isHeld = lab.state().locks.includes(row.name);
     row.node.querySelector("[data-row=lock]").setAttribute("aria-pressed", isHeld);
     if (isSettled) drawStrip(row);

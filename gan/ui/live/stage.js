@@ -1,6 +1,7 @@
 // The stage: asks for pictures, shows the newest, times them, compares with the unedited one.
 
 import { createScreen, decode, thumbnail } from "./canvas.js";
+import { put } from "./dom.js";
 import { createLoop } from "./loop.js";
 import { Refused } from "./messages.js";
 import { createMeter } from "./meter.js";
@@ -92,16 +93,15 @@ export function createStage(lab, transport, refused) {
 
   function hideWait() {
     clearTimeout(waitTimer);
-    $("#lab-wait").hidden = true;
+    put($("#lab-wait"), { hidden: true });
   }
 
   /** What is on the canvas, for those who read the page instead of looking at it. */
   function tell() {
-    canvas.dataset.recipe = toQuery(latest.recipe);
-    canvas.dataset.quality = latest.quality;
+    put(canvas.dataset, { recipe: toQuery(latest.recipe), quality: latest.quality });
     if (latest.quality === "exact") canvas.setAttribute("aria-label", lab.describe(latest.recipe));
-    $("#lab").dataset.state = "ready";
-    $(".first").hidden = true;
+    put($("#lab").dataset, { state: "ready" });
+    put($(".first"), { hidden: true });
   }
 
   /** Shows the picture that came with the page: it is exact, and needs no round trip. */
