@@ -40,8 +40,8 @@ from benchmarks.peer_dcgan import TutorialDCGAN
 from benchmarks.peer_stylegan2 import PlainStyleGAN2, narrow, published
 from gan import device, features
 from gan.curves import Line, line_chart
+from gan.files import write_atomic
 from gan.generators.base import Generator
-from gan.system import write_atomic
 from gan.training.budget import images_for_minutes
 from gan.training.config import TrainConfig
 from gan.training.data import Batches, Dataset, load_dataset, split

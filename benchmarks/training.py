@@ -20,7 +20,7 @@ import torch
 
 from gan import device, features
 from gan.curves import Line, line_chart
-from gan.system import write_atomic
+from gan.files import write_atomic
 from gan.training.config import TrainConfig
 from gan.training.data import load_dataset
 from gan.training.evaluation import draw, latents

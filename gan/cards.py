@@ -32,12 +32,12 @@ from gan import features, images
 from gan.curves import HEIGHT, WIDTH, Line, line_chart
 from gan.device import Device
 from gan.errors import LabError
+from gan.files import write_atomic
 from gan.generators.base import Generator
 from gan.loading import ModelInfo, load_generator, save_model
 from gan.recipe import Recipe, model_name
 from gan.rendering import draw_exact
 from gan.runs import RunDirectory, preset_of, without_places
-from gan.system import write_atomic
 from gan.training.config import PRESETS, TrainConfig, default_preset, preset_for
 from gan.training.data import Dataset, load_dataset, split
 from gan.training.evaluation import closest_pairs, report_card

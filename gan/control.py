@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gan.system import write_atomic
+from gan.files import write_atomic
 
 FILE = "control.json"
 ACTIONS = ("pause", "resume", "save", "stop")

@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 
 from gan.errors import LabError
+from gan.files import write_atomic
 from gan.generators.base import Generator
 from gan.loading import ModelInfo, load_generator, save_model
 from gan.recipe import model_name
-from gan.system import write_atomic
 
 FAMILIES = {
     "stylegan2": "StyleGAN2",

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from gan.device import Device
 from gan.errors import LabError
-from gan.system import user_cache_dir, write_atomic
+from gan.files import user_cache_dir, write_atomic
 
 LIVE_SECONDS = 0.15  # a preview that takes longer doesn't feel attached to the hand
 SLOW_SECONDS = 0.5  # from here on a picture waits in the lane of the slow ones

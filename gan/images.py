@@ -28,8 +28,8 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
 from gan.errors import LabError
+from gan.files import write_atomic
 from gan.recipe import LONGEST_TEXT, Recipe
-from gan.system import write_atomic
 
 Pixels = np.ndarray  # uint8 [H, W, 3], or [N, H, W, 3] for many
 

@@ -36,8 +36,9 @@ from gan import images, moments
 from gan.control import Listener, Order
 from gan.device import Device
 from gan.errors import LabError
+from gan.files import write_atomic, writing
 from gan.loading import save_model
-from gan.system import process_alive, this_process, write_atomic, writing
+from gan.system import process_alive, this_process
 from gan.training.budget import with_budget
 from gan.training.config import PRESETS, TrainConfig, preset_for, stages
 from gan.training.data import BUNDLED, Dataset

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gan.control import Listener, Order
-from gan.system import this_process, write_atomic
+from gan.files import write_atomic
+from gan.system import this_process
 
 STEP_SECONDS = 0.02
 

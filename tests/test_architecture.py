@@ -18,7 +18,7 @@ PROJECT = Path(__file__).parents[1]
 LAYERS = [
     {"locale"},
     {
-        *("recipe", "latents", "lockstep", "images", "curves", "device", "system", "host"),
+        *("recipe", "latents", "lockstep", "images", "curves", "device", "files", "system", "host"),
         *("errors", "hub_ids"),
     },
     {"generators", "features"},

@@ -81,6 +81,6 @@ def test_a_killed_writer_leaves_the_old_state_and_is_swept(tmp_path, monkeypatch
     (tmp_path / ".000000000002.safetensors.abcd1234.partial").write_bytes(b"half")
     found, _ = checkpoint.read_newest(tmp_path)
     assert found is not None
-    monkeypatch.setattr("gan.system.time.time", lambda: 4e9)
+    monkeypatch.setattr("gan.files.time.time", lambda: 4e9)
     checkpoint.write(tmp_path, 2, state())
     assert not list(tmp_path.glob(".*"))

@@ -7,7 +7,7 @@ import pytest
 from gan import costs
 from gan.costs import Cost, measure, remember, remembered
 from gan.device import Device
-from gan.system import user_cache_dir
+from gan.files import user_cache_dir
 
 CPU = Device("cpu", "float32", 2)
 SIDES = [4, 8, 16, 32, 64, 128]

@@ -71,7 +71,7 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, only: str = "") -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         written(descriptor)
 
-    monkeypatch.setattr("gan.system.os.fsync", fsync)
+    monkeypatch.setattr("gan.files.os.fsync", fsync)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="tells files by their handles in /proc")

@@ -718,7 +718,7 @@ def test_metrics_are_read_on_and_a_cut_line_waits(tmp_path: Path) -> None:
 
 
 def test_metrics_that_a_resume_rewrote_are_read_anew(tmp_path: Path) -> None:
-    from gan.system import write_atomic
+    from gan.files import write_atomic
 
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(report(n) for n in (32, 64, 96)))

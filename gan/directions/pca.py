@@ -26,9 +26,9 @@ from torch import Tensor
 from gan.directions.naming import PCA as NAME
 from gan.directions.naming import direction_name
 from gan.errors import LabError
+from gan.files import user_cache_dir, write_atomic
 from gan.generators.base import Generator
 from gan.latents import one_hot
-from gan.system import user_cache_dir, write_atomic
 
 if TYPE_CHECKING:
     from sklearn.decomposition import PCA

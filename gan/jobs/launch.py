@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan.errors import LabError
+from gan.files import write_atomic
 from gan.loading import hub
 from gan.publish import check_place, repo_name
-from gan.system import write_atomic
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan.errors import LabError
+from gan.files import write_atomic
 from gan.hub_ids import COMMIT
 from gan.loading.catalogue import catalogued
 from gan.loading.hub_choice import candidates, choose_file, no_model, refuse_what_is_no_gan
 from gan.loading.hub_names import HOME, HubName
 from gan.loading.hub_transfer import Progress, check_size, refuse_page, transfer
 from gan.loading.policy import Policy
-from gan.system import write_atomic
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

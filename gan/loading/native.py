@@ -26,12 +26,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from gan.errors import LabError
+from gan.files import write_atomic
 from gan.generators.base import Generator, LatentSpace
 from gan.loading import tables
 from gan.loading.content import Content, Loaded
 from gan.loading.families import FAMILIES, build, config_from_json, unfilled
 from gan.recipe import model_name
-from gan.system import write_atomic
 
 FORMAT = 1
 KEY = "latent_lab"

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from gan.errors import LabError
-from gan.system import sweep_temporaries, write_atomic
+from gan.files import sweep_temporaries, write_atomic
 
 KEEP = 2  # the newest so many stay
 

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch.nn import functional as F
 
 from gan.features import DIGITS_FILE, DigitClassifier, as_images
-from gan.system import write_atomic
+from gan.files import write_atomic
 from gan.training.data import load_dataset, split
 
 EPOCHS, BATCH, SEED = 40, 64, 0

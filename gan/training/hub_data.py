@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from gan import system
+from gan import files
 from gan.errors import LabError
 from gan.loading import hub
 from gan.loading.policy import Policy
@@ -363,7 +363,7 @@ def facts(source: HubData, cache: Path | None = None, policy: Policy | None = No
     known = Facts(found.licence, found.rows, picture_cache.natural_resolution(sides))
     few = _few(source)
     _prepare(few, first, known.resolution, _entry(few, cache, known.resolution), len(first), None)
-    system.write_atomic(place, json.dumps(asdict(known)).encode())
+    files.write_atomic(place, json.dumps(asdict(known)).encode())
     return known
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gan import system
+from gan import files
 
 RECIPE = 1  # of the preparation: another number, another cache entry
 LARGEST_BY_ITSELF = 64  # px: what two cores can train; ask for more by name
@@ -35,7 +35,7 @@ class OwnPictures:
 
 def folder(cache: Path | None) -> Path:
     """Where entries are kept, made if need be; `cache` None is the user's cache folder."""
-    place = (cache or system.user_cache_dir()) / "datasets"
+    place = (cache or files.user_cache_dir()) / "datasets"
     place.mkdir(parents=True, exist_ok=True)
     return place
 
@@ -58,7 +58,7 @@ def prepare(
     `describe` is called when they have all been seen, and returns "classes", "labels" and
     "skipped" as JSON; it may raise instead, and nothing is kept.
     """
-    system.sweep_temporaries(entry.parent)
+    files.sweep_temporaries(entry.parent)
     count, all_grey = 0, True
     with tempfile.TemporaryFile(dir=entry.parent) as colour:
         for square in squares:
@@ -75,13 +75,13 @@ def prepare(
 def _keep(entry: Path, images: np.ndarray, about: Mapping[str, Any]) -> None:
     """Pixels first, their description last: an entry without one doesn't exist."""
     digest = hashlib.sha256()
-    with system.atomic_file(entry.with_suffix(".u8")) as file:
+    with files.atomic_file(entry.with_suffix(".u8")) as file:
         for start in range(0, len(images), _CHUNK):
             part = images[start : start + _CHUNK].tobytes()
             file.write(part)
             digest.update(part)
     whole = {"shape": images.shape, "fingerprint": digest.hexdigest(), **about}
-    system.write_atomic(entry.with_suffix(".json"), json.dumps(whole).encode())
+    files.write_atomic(entry.with_suffix(".json"), json.dumps(whole).encode())
 
 
 def kept(entry: Path) -> OwnPictures | None:

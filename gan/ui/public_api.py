@@ -18,8 +18,8 @@ from gradio.utils import get_upload_folder
 from gan import rendering
 from gan.directions.naming import PCA, Method
 from gan.errors import LabError
+from gan.files import write_atomic
 from gan.recipe import Recipe
-from gan.system import write_atomic
 from gan.ui import explore_server
 
 LEAST_FRAMES, MOST_FRAMES = 2, 64

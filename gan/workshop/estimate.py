@@ -18,7 +18,8 @@ from typing import Any
 
 from gan import __version__
 from gan.errors import LabError
-from gan.system import processor_name, usable_cores, user_cache_dir, write_atomic
+from gan.files import user_cache_dir, write_atomic
+from gan.system import processor_name, usable_cores
 from gan.workshop.queue import answer_of, last_words
 from gan.workshop.requests import TrainRequest
 

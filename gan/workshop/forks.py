@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import LabError
-from gan.system import write_atomic
+from gan.files import write_atomic
 from gan.workshop.records import write_json
 from gan.workshop.requests import TrainRequest
 

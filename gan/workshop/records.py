@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import LabError
-from gan.system import process_alive, write_atomic
+from gan.files import write_atomic
+from gan.system import process_alive
 from gan.workshop.requests import TrainRequest
 
 ABOUT = "about.json"

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import LabError
+from gan.files import file_lock, user_runs_dir, writing
 from gan.jobs.launch import script as job_script
-from gan.system import Process, end_process, file_lock, process_alive, user_runs_dir, writing
+from gan.system import Process, end_process, process_alive
 from gan.workshop import publications, queue, rented, upkeep
 from gan.workshop.estimate import Estimate, Estimates
 from gan.workshop.forks import fork
