@@ -40,6 +40,7 @@ sys.path.insert(0, str(PROJECT))
 EVENTS_A_SECOND = 60
 SETTLE_SECONDS = 3.0  # not counted: models open, directions are found, kernels are built
 CHECKED = 60  # pictures drawn again
+_TEXT, _BINARY, _PING, _PONG = 1, 2, 9, 10  # kinds of WebSocket messages (RFC 6455)
 
 
 @dataclass
@@ -104,18 +105,29 @@ class SocketLine:
         return cls(reader, writer)
 
     async def ask(self, asked: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-        text = json.dumps(asked).encode()
-        mask = b"\0\0\0\0"  # a mask must be there; zeros leave the text as it is
-        self.writer.write(b"\x81\xfe" + len(text).to_bytes(2, "big") + mask + text)
+        self._send(_TEXT, json.dumps(asked).encode())
+        kind, content = await self._receive()
+        while kind == _PING:  # the server asks now and then whether we are there
+            self._send(_PONG, content)
+            kind, content = await self._receive()
+        if kind != _BINARY:
+            raise SystemExit(f"the server closed the line ({kind})")
+        head, _, picture = content.partition(b"\n")
+        return json.loads(head), picture
+
+    def _send(self, kind: int, content: bytes) -> None:
+        mask = b"\0\0\0\0"  # a mask must be there; zeros leave the content as it is
+        size = len(content)
+        length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+        self.writer.write(bytes([0x80 | kind]) + length + mask + content)
+
+    async def _receive(self) -> tuple[int, bytes]:
         first, length = await self.reader.readexactly(2)
-        if first & 15 != 2:
-            raise SystemExit(f"the server closed the line ({first & 15})")
         if length == 126:
             length = int.from_bytes(await self.reader.readexactly(2), "big")
         elif length == 127:
             length = int.from_bytes(await self.reader.readexactly(8), "big")
-        head, _, picture = (await self.reader.readexactly(length)).partition(b"\n")
-        return json.loads(head), picture
+        return first & 15, await self.reader.readexactly(length)
 
 
 class FunctionLine:
