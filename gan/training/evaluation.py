@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,11 +111,11 @@ class Evaluator:
         self.samples = min(samples, MOST_SAMPLES, len(dataset) // 2)
         self.k = min(NEIGHBOURS, self.samples - 1)
         order = np.random.RandomState(seed).permutation(len(dataset))
-        self.reals = self._features_of_reals(order[: self.samples])
-        others = self._features_of_reals(order[self.samples : 2 * self.samples])
+        self.reals, digits = self._see(self._real_pictures(order[: self.samples]))
+        others, _ = self._see(self._real_pictures(order[self.samples : 2 * self.samples]))
         self.floor, *self.floor_bounds = features.kid_with_interval(self.reals, others)
         self.radius = features.neighbour_radius(self.reals, self.k)
-        self.real_class_shares = self._class_shares_of_reals(order[: self.samples])
+        self.real_class_shares = _shares(digits)
         self.real_density, self.real_coverage = self._density_coverage(others)
         distances = torch.pdist(self.reals)
         self.real_distance = float(distances.mean())
@@ -181,40 +181,38 @@ class Evaluator:
     def _density_coverage(self, drawn: Tensor) -> tuple[float, float]:
         return features.density_coverage(self.reals, drawn, self.k, self.radius)
 
-    def _features_of_reals(self, indices: np.ndarray) -> Tensor:
-        parts = []
+    def _real_pictures(self, indices: np.ndarray) -> Iterator[Tensor]:
         for start in range(0, len(indices), BATCH):
-            self.pulse()
             rows = np.sort(indices[start : start + BATCH])  # in the file's order, where it is one
-            images = features.as_images(self.dataset.images[rows])
-            parts.append(self.extractor(_reduced(images, self.resolution)))
-        return torch.cat(parts)
+            yield _reduced(features.as_images(self.dataset.images[rows]), self.resolution)
 
-    def _class_shares_of_reals(self, indices: np.ndarray) -> tuple[float, ...] | None:
-        if self.extractor.kind != "digits":
-            return None
-        images = _reduced(features.as_images(self.dataset.images[indices]), self.resolution)
-        return _shares(
-            torch.cat([features.recognised_digits(each) for each in images.split(BATCH)])
-        )
+    def _see(self, batches: Iterable[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Batches of pictures → features [samples, dim], digits seen [samples] or None."""
+        found, digits = [], []
+        for images in batches:
+            self.pulse()
+            found.append(self.extractor(images))
+            if self.extractor.kind == "digits":
+                digits.append(features.recognised_digits(images))
+        return torch.cat(found), torch.cat(digits) if digits else None
 
     def _look_at(
         self, generator: Generator, fresh: int, psi: float
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """→ features [samples, dim], classes asked for [samples], digits seen [samples] or None."""
         z, labels = latents(generator, self.dataset, self.samples, self.seed + 1 + fresh)
-        digits = self.extractor.kind == "digits"
-        found, seen, kept = [], [], []
-        for drawn in _drawn(generator, z, labels, psi, self.resolution):
-            self.pulse()
-            images = _reduced(features.as_images(drawn), self.resolution)
-            found.append(self.extractor(images))
-            if digits:
-                seen.append(features.recognised_digits(images))
-            if len(kept) * BATCH < AUDITED:
-                kept.append(images)
+        kept: list[Tensor] = []
+
+        def pictures() -> Iterator[Tensor]:
+            for drawn in _drawn(generator, z, labels, psi, self.resolution):
+                images = _reduced(features.as_images(drawn), self.resolution)
+                if len(kept) * BATCH < AUDITED:
+                    kept.append(images)
+                yield images
+
+        found, digits = self._see(pictures())
         self.pictures = torch.cat(kept)[:AUDITED]
-        return torch.cat(found), labels, torch.cat(seen) if digits else None
+        return found, labels, digits
 
 
 def latents(generator: Generator, dataset: Dataset, count: int, seed: int) -> tuple[Tensor, Tensor]:
