@@ -89,14 +89,32 @@ def test_a_batch_is_its_pictures(network: StyleGAN2):
     torch.testing.assert_close(prepared(ws), alone, rtol=0, atol=2e-5)
 
 
-def test_another_filter_is_respected():
+FILTERS = {
+    "lopsided": torch.outer(torch.tensor([1.0, 2.0, 3.0, 1.0]), torch.tensor([1.0, 3.0, 3.0, 1.0])),
+    "no product of a column and a row": torch.arange(16.0).reshape(4, 4).square(),
+}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_another_filter_is_respected(name: str):
     network = tiny_network()
-    lopsided = torch.outer(torch.tensor([1.0, 2.0, 3.0, 1.0]), torch.tensor([1.0, 3.0, 3.0, 1.0]))
-    for name, buffer in network.named_buffers():
-        if name.endswith("resample_filter"):
-            buffer.copy_(lopsided / lopsided.sum())
+    for key, buffer in network.named_buffers():
+        if key.endswith("resample_filter"):
+            buffer.copy_(FILTERS[name] / FILTERS[name].sum())
     ws = some_ws(network.config)
     torch.testing.assert_close(prepare(network)(ws), network.synthesis(ws), rtol=0, atol=2e-5)
+
+
+def test_large_pictures_are_enlarged_without_matrices(monkeypatch: pytest.MonkeyPatch):
+    network = tiny_network()
+    small = prepare(network)
+    monkeypatch.setattr(prepared_module, "_MATRIX_SIDE", 8)
+    large, ws = prepare(network), some_ws(network.config)
+    assert isinstance(small, PreparedSynthesis)
+    assert isinstance(large, PreparedSynthesis)
+    assert [rgb.enlarge is None for _, rgb in small.blocks] == [True, False, False]
+    assert [rgb.enlarge is None for _, rgb in large.blocks] == [True, False, True]
+    torch.testing.assert_close(large(ws), small(ws), rtol=0, atol=2e-5)
 
 
 def test_what_cannot_be_prepared_draws_by_itself():

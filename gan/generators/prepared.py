@@ -20,9 +20,9 @@ from gan.generators.base import Generator, Noise, SynthesisFunction
 from gan.generators.stylegan2 import (
     StyleGAN2,
     Synthesis,
+    SynthesisBlock,
     SynthesisLayer,
     ToRGB,
-    resample_filter,
     upsample_image,
 )
 
@@ -33,6 +33,9 @@ _LARGE = 1e9
 # Bytes of a tensor that glibc's malloc keeps for the next one. Larger ones come fresh from the
 # kernel, page by page, every time: eight pictures of 256 px at once took a quarter of their time.
 _KEPT = 2**25
+# The coarser picture is enlarged by two products of matrices up to so many pixels: 64 px in a fifth
+# of the time of zeros put in and filtered. From there on the matrices are mostly zeros.
+_MATRIX_SIDE = 256
 _Phases = list[list[Tensor]]
 
 
@@ -73,6 +76,16 @@ class _Conv:
     shift: Tensor  # [1, O, r, r]: bias + the stored noise, times the gain
 
 
+@dataclass
+class _RGB:
+    """What it takes to make a picture of a block's features, and to put it on the coarser one."""
+
+    weight: Tensor  # [1, img_channels, I]
+    bias: Tensor  # [1, img_channels, 1]
+    clamp: float | None
+    enlarge: tuple[Tensor, Tensor] | None  # [2s, s] and [s, 2s] for a coarser picture of s px
+
+
 class PreparedSynthesis:
     """Callable like `Generator.synthesis`; see `prepare`."""
 
@@ -80,24 +93,20 @@ class PreparedSynthesis:
         self.dtype, self.generator = dtype, generator
         assert isinstance(generator.synthesis, Synthesis)
         blocks = [generator.synthesis.block(r) for r in generator.config.block_resolutions]
-        layers: list[SynthesisLayer | ToRGB] = []
-        self.blocks: list[tuple[list[_Conv], tuple[Tensor, Tensor, float | None]]] = []
-        rows, row = [], 0  # of ws, one for each layer
+        self.fir = blocks[0].resample_filter
+        self.blocks: list[tuple[list[_Conv], _RGB]] = []
+        layers: list[SynthesisLayer] = []
         with torch.no_grad():
             for block in blocks:
                 convs = [block.conv1] if block.is_first else [block.conv0, block.conv1]
-                layers += [*convs, block.torgb]
-                rows += range(row, row + len(convs) + 1)
-                row += len(convs)
-                bias, clamp = block.torgb.bias.to(dtype), block.torgb.clamp
-                rgb = (self._packed(block.torgb.weight), bias, clamp)
-                self.blocks.append(([self._conv(conv) for conv in convs], rgb))
+                layers += convs
+                self.blocks.append(([self._conv(conv) for conv in convs], self._rgb(block)))
             self.const = self._packed(blocks[0].const[None])
-            self._stack(layers)
-        self.rows = torch.tensor(rows, device=self.const.device)
+            # All convolutions, then what makes pictures: that reads the w of the next convolution.
+            rows = [*range(len(layers)), *range(1, len(layers) + 1, 2)]
+            self.rows = torch.tensor(rows, device=self.const.device)
+            self._stack(layers, [block.torgb for block in blocks])
         self.at_once = self._at_once(generator)
-        self.fir = blocks[0].resample_filter
-        self.is_bilinear = torch.equal(self.fir.cpu(), resample_filter())
 
     def _at_once(self, generator: StyleGAN2) -> int:
         """How many pictures are drawn at once, so that the tensors between the layers are kept."""
@@ -118,6 +127,13 @@ class PreparedSynthesis:
         phases = self._phases(layer) if fir is not None else None
         return _Conv(layer, self._packed(weight), fir, phases, bias, self._packed(bias + noise))
 
+    def _rgb(self, block: SynthesisBlock) -> _RGB:
+        layer, enlarge = block.torgb, None
+        if not block.is_first and block.resolution <= _MATRIX_SIDE:
+            enlarge = _enlarging(self.fir, block.resolution // 2)
+        weight = layer.weight.detach()[None, :, :, 0, 0].to(self.dtype)
+        return _RGB(weight, layer.bias[None, :, None].to(self.dtype), layer.clamp, enlarge)
+
     def _phases(self, layer: SynthesisLayer) -> _Phases | None:
         """A row of the enlarged picture is even and sees kernel rows 2 and 0, or odd and sees 1."""
         size = layer.weight.numel() * (layer.resolution // 2) ** 2
@@ -129,34 +145,37 @@ class PreparedSynthesis:
             for rows in seen
         ]
 
-    def _stack(self, layers: list[SynthesisLayer | ToRGB]) -> None:
-        """All affine layers as one [L, w_dim, most inputs], filled up with zeros; all weights'
-        energies, for demodulation, as one [L, most inputs, most outputs]."""
+    def _stack(self, convs: list[SynthesisLayer], rgbs: list[ToRGB]) -> None:
+        """All affine layers as one [L, w_dim, most inputs], filled up with zeros; the energies of
+        the convolutions' weights, for demodulation, as one [C, most inputs, most outputs]."""
+        layers = [*convs, *rgbs]
         self.widths = [layer.weight.shape[1] for layer in layers]
         most = max(max(layer.weight.shape[:2]) for layer in layers)
         device, w_dim = layers[0].weight.device, layers[0].affine.weight.shape[1]
         self.affine = torch.zeros(len(layers), w_dim, most, device=device)
         self.affine_bias = torch.zeros(len(layers), 1, most, device=device)
-        self.energy = torch.zeros(len(layers), most, most, device=device)
-        self.epsilon = torch.full([len(layers), 1, 1], 1e-8, device=device)
+        self.energy = torch.zeros(len(convs), most, most, device=device)
+        self.epsilon = torch.full([len(convs), 1, 1], 1e-8, device=device)
         for i, layer in enumerate(layers):
-            outputs, inputs = layer.weight.shape[:2]
+            inputs = layer.weight.shape[1]
             gain = layer.style_gain if isinstance(layer, ToRGB) else 1.0
             weight = layer.affine.weight * (layer.affine.weight_gain * gain)
             self.affine[i, :, :inputs] = weight.T
             self.affine_bias[i, 0, :inputs] = layer.affine.bias * (layer.affine.bias_gain * gain)
-            if isinstance(layer, SynthesisLayer):
-                squares = layer.weight.square().sum(dim=(2, 3))  # [O, I]
-                # g / √(e + ε) = 1 / √(e/g² + ε/g²)
-                self.energy[i, :inputs, :outputs] = squares.T / layer.gain**2
-                self.epsilon[i] /= layer.gain**2
+        for i, layer in enumerate(convs):
+            outputs, inputs = layer.weight.shape[:2]
+            squares = layer.weight.square().sum(dim=(2, 3))  # [O, I]
+            # g / √(e + ε) = 1 / √(e/g² + ε/g²)
+            self.energy[i, :inputs, :outputs] = squares.T / layer.gain**2
+            self.epsilon[i] /= layer.gain**2
 
     def _styles(self, ws: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """ws [N, num_ws, w_dim] → for each layer its style and its demodulation × gain, as
+        """ws [N, num_ws, w_dim] → each layer's style, each convolution's demodulation × gain, as
         [N, most, 1, 1] in the convolutions' number format."""
         rows = ws.index_select(1, self.rows).transpose(0, 1)  # [L, N, w_dim]
         style = torch.baddbmm(self.affine_bias, rows, self.affine)  # [L, N, most]
-        energy = torch.baddbmm(self.epsilon, style.square(), self.energy)
+        squares = style[: len(self.energy)].square()
+        energy = torch.baddbmm(self.epsilon, squares, self.energy)
         styles = style.to(self.dtype)[..., None, None].unbind(0)
         scales = energy.rsqrt_().to(self.dtype)[..., None, None].unbind(0)
         return list(styles), list(scales)
@@ -171,20 +190,31 @@ class PreparedSynthesis:
     def _draw_batch(self, ws: Tensor, noise: Noise, resolution: int | None) -> Tensor:
         styles, scales = self._styles(ws)
         x, image, i = self.const, None, 0
-        for convs, (weight, bias, clamp) in self.blocks:
+        for convs, rgb in self.blocks:
             for conv in convs:
-                width = self.widths[i]
-                x = self._draw(conv, x * styles[i][:, :width], scales[i], noise)
+                x = self._draw(conv, x * styles[i][:, : self.widths[i]], scales[i], noise)
                 i += 1
-            rgb = F.conv2d(x * styles[i][:, : self.widths[i]], weight, bias).float()
-            i += 1
-            if clamp is not None:
-                rgb.clamp_(-clamp, clamp)
-            image = rgb if image is None else rgb.add_(self._enlarge(image))
+            image = self._picture(rgb, x, styles[len(scales) + i // 2], image)
             if image.shape[-1] == resolution:
                 break
         assert image is not None
         return image
+
+    def _picture(self, rgb: _RGB, x: Tensor, style: Tensor, coarser: Tensor | None) -> Tensor:
+        """A convolution of 1 × 1 is a product of matrices: so a style costs its few weights, and
+        not the pixels. → [N, img_channels, r, r] float32, on top of the coarser picture."""
+        count, channels, height, width = x.shape
+        pixels = x.permute(0, 2, 3, 1).reshape(count, height * width, channels).transpose(1, 2)
+        weight = rgb.weight * style[:, :channels, 0].transpose(1, 2)
+        image = torch.baddbmm(rgb.bias, weight, pixels).float().view(count, -1, height, width)
+        if rgb.clamp is not None:
+            image.clamp_(-rgb.clamp, rgb.clamp)
+        if coarser is None:
+            return image
+        if rgb.enlarge is None:
+            return image.add_(upsample_image(coarser, self.fir))
+        rows, columns = rgb.enlarge
+        return image.add_(rows @ coarser @ columns)
 
     def _draw(self, conv: _Conv, x: Tensor, scale: Tensor, noise: Noise) -> Tensor:
         if conv.fir is None:
@@ -196,7 +226,7 @@ class PreparedSynthesis:
                 x = _in_phases(x, conv.phases)
             x = F.conv2d(x, conv.fir, padding=1, groups=len(conv.fir))
         shift = self._shift(conv, noise, len(x))
-        x = torch.addcmul(shift, x, scale[:, : x.shape[1]])
+        torch.addcmul(shift, x, scale[:, : x.shape[1]], out=x)
         F.leaky_relu_(x, 0.2)
         limit = conv.layer.clamp
         return x if limit is None else x.clamp_(-limit, limit)
@@ -208,13 +238,20 @@ class PreparedSynthesis:
         shift = conv.bias if drawn is None else conv.bias + drawn * conv.layer.gain
         return shift.to(self.dtype)
 
-    def _enlarge(self, image: Tensor) -> Tensor:
-        """×2: zero insertion and low-pass. For [1, 3, 3, 1] that *is* bilinear interpolation of
-        the picture in a border of zeros."""
-        if not self.is_bilinear:
-            return upsample_image(image, self.fir)
-        enlarged = F.interpolate(F.pad(image, (1, 1, 1, 1)), scale_factor=2, mode="bilinear")
-        return enlarged[:, :, 2:-2, 2:-2]
+
+def _enlarging(fir: Tensor, side: int) -> tuple[Tensor, Tensor] | None:
+    """`upsample_image` for pictures of `side` px as matrices: enlarged = rows @ picture @ columns.
+    None for a filter that isn't a product of a column and a row."""
+    total, down, across = fir.sum(), fir.sum(dim=1), fir.sum(dim=0)
+    if not torch.allclose(torch.outer(down, across) / total, fir, atol=1e-6):
+        return None
+    pixels = torch.eye(side, device=fir.device)[:, None]
+
+    def along(taps: Tensor) -> Tensor:
+        """→ what becomes of each pixel of a line, [side, 2 side]."""
+        return F.conv_transpose1d(pixels, taps.view(1, 1, 4), stride=2, padding=1)[:, 0]
+
+    return along(2 * down / total).T.contiguous(), along(2 * across)
 
 
 def _in_phases(x: Tensor, phases: _Phases) -> Tensor:
