@@ -345,9 +345,18 @@ def test_the_preset_says_the_batch_and_the_rate_unless_they_are_said(digits):
 
 
 def test_the_quick_preset_is_for_small_pictures():
-    assert [preset_for(size, "quick") for size in (8, 32, 64)] == ["quick", "quick", "standard"]
+    asked = [preset_for(size, "quick") for size in (8, 32, 64, 128)]
+    assert asked == ["quick", "quick", "quick", "standard"]
     assert [preset_for(size) for size in (8, 32, 64)] == ["tiny", "small", "standard"]
     assert preset_for(256, "tiny") == "tiny"
+
+
+def test_no_training_begins_coarser_than_16_px():
+    quick = PRESETS["quick"]
+    assert stages(quick, 64) == ((16, 0.3), (32, 0.7), (64, 1.0))
+    assert stages(quick, 32) == ((16, 0.7), (32, 1.0))
+    assert stages(quick, 16) == ((16, 1.0),)
+    assert stages(quick, 64, warm=True) == ((64, 1.0),)
 
 
 def test_a_penalty_weighs_four_times_as_much_on_four_times_as_many_pixels():
