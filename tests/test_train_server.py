@@ -8,6 +8,7 @@ import os
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def report(seen: int) -> dict[str, Any]:
 
 
 def test_the_facts_are_plain_and_offer_what_there_is() -> None:
-    facts = json.loads(json.dumps(train_server.facts([])))
+    facts = json.loads(json.dumps(train_server.facts()))
     assert facts["enabled"]
     assert [each["name"] for each in facts["datasets"]] == ["digits", "digits-tiny", "avatars"]
     assert {each["name"]: each["penalties"] for each in facts["losses"]}["relativistic"] == [
@@ -100,7 +101,7 @@ def test_the_facts_are_plain_and_offer_what_there_is() -> None:
 def test_goals_keep_the_hosts_limit(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     strict = Workshop(shop.root, Limits(minutes=30.0))
     monkeypatch.setattr("gan.workshop.workshop._shared", [strict])
-    assert {goal["minutes"] for goal in train_server.facts([])["goals"]} == {1, 30.0}
+    assert {goal["minutes"] for goal in train_server.facts()["goals"]} == {1, 30.0}
 
 
 def test_a_data_set_is_shown() -> None:
@@ -150,7 +151,7 @@ def test_where_training_is_off_nothing_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LATENT_LAB_TRAINING", "off")
-    assert train_server.facts([])["enabled"] is False
+    assert train_server.facts()["enabled"] is False
     asked = {"token": ME, "request": {"data": "digits", "minutes": 1}}
     assert ask("start", **asked)["error"]["code"] == "training_is_off"
     assert ask("estimate", **asked)["error"]["code"] == "training_is_off"
@@ -166,7 +167,7 @@ def test_a_look_tells_what_the_files_say(shop: Workshop) -> None:
     assert (shown["state"], shown["images_seen"], shown["images"]) == ("stopped", 96, 900)
     assert shown["samples"] == [0, 64]
     assert shown["pictures"] == ["reals"]
-    facts = train_server.facts([])
+    facts = train_server.facts()
     loss = facts["columns"].index("loss_g")
     assert [(row[0], row[loss]) for row in shown["points"]] == [(32, 32.7), (64, 64.7), (96, 96.7)]
     (quality,) = (dict(zip(facts["qualities"], row, strict=True)) for row in shown["qualities"])
@@ -214,7 +215,7 @@ def test_a_quality_says_at_which_resolution_it_was_measured(shop: Workshop) -> N
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (shop.root / run / "metrics.jsonl").write_text(text)
-    at = train_server.facts([])["qualities"].index("resolution")
+    at = train_server.facts()["qualities"].index("resolution")
     rows = ask("look", token=ME, run=run)["snapshot"]["qualities"]
     assert [row[at] for row in rows] == [16, 32]
 
@@ -249,6 +250,38 @@ def test_a_list_holds_ones_own_and_a_link_only_shows(shop: Workshop) -> None:
         asked = {"token": ME, "run": theirs, "action": action, "name": "x", "minutes": 1}
         assert ask("act", **asked)["error"]["code"] == "not_your_run"
     assert ask("clone", token=ME, run=theirs)["error"]["code"] == "not_your_run"
+
+
+def test_a_forks_link_leads_a_stranger_to_no_other_run(shop: Workshop) -> None:
+    mine, fork = made_run(shop), made_run(shop)
+    about = About.read(shop.path(fork))
+    assert about is not None
+    origin = {"run": mine, "name": "mine", "images_seen": 64, "kind": "checkpoint"}
+    replace(about, forked_from=origin).write(shop.path(fork))
+    assert ask("look", token=ME, run=fork)["snapshot"]["forked_from"] == origin
+    shown = ask("look", token=OTHER, run=fork)["snapshot"]
+    assert shown["forked_from"] == origin | {"run": None}
+    assert mine not in json.dumps(shown)
+
+
+def test_a_training_begins_with_what_was_opened_since(
+    shop: Workshop, renderer: Renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offered() -> list[str]:
+        return [each["name"] for each in ask("look", token=ME, starts=True)["starts"]]
+
+    before = offered()
+    assert "starts" not in ask("look", token=ME)
+    folder = tmp_path / "later"
+    tiny_model(folder)
+    renderer.add(folder)
+    assert offered() == before, "half of it isn't there"
+    (folder / "discriminator.safetensors").touch()
+    assert offered() == [*before, str(folder)]
+    monkeypatch.setattr(shop, "limits", replace(shop.limits, own_paths=False))
+    assert offered() == before, "a public host tells no places"
+    monkeypatch.setenv("LATENT_LAB_MODELS", str(tmp_path))
+    assert offered() == [*before, "later"]
 
 
 @pytest.mark.parametrize("run", ["", "..", "run-0", "../run-" + "0" * 16, None, 7, ["run"]])

@@ -473,7 +473,8 @@ def test_a_fork_from_a_checkpoint_goes_on_with_one_thing_changed(shop: Workshop)
     assert [path.stem for path in (run / "samples").iterdir()] == [f"{32:09d}"]
     snapshot = shop.snapshot(forked)
     assert snapshot.metrics[1]["images_seen"] == 64
-    assert snapshot.forked_from == {"run": run_id, "images_seen": 64}
+    origin = {"run": run_id, "name": shop.snapshot(run_id).name, "images_seen": 64}
+    assert snapshot.forked_from == origin | {"kind": "checkpoint"}
     assert "--loss hinge" in snapshot.command
     assert shop.clone(run_id, ME).loss == "relativistic", "the old run is as it was"
 
@@ -484,6 +485,29 @@ def test_a_fork_from_a_moment_is_a_warm_start_of_its_own(shop: Workshop) -> None
     run = shop.path(forked)
     assert (run / "origin" / "discriminator.safetensors").is_file()
     assert f"--warm-start {run / 'origin'}" in shop.snapshot(forked).command
+    about = About.read(run)
+    assert about is not None
+    assert about.forked_from is not None
+    assert about.forked_from["kind"] == "moment"
+
+
+def test_a_fork_calls_its_origin_as_that_is_called_today(shop: Workshop) -> None:
+    run_id = kept_run(shop)
+    forked = shop.fork(run_id, ME, 32, warm_start="anything")  # which the moment is instead
+
+    def origin() -> tuple[str, str | None]:
+        shop.snapshots.forget(shop.path(forked))
+        known = shop.snapshot(forked).forked_from
+        assert known is not None
+        return known["name"], known["run"]
+
+    shop.rename(run_id, ME, "the first")
+    assert origin() == ("the first", run_id)
+    before = About.read(shop.path(forked))
+    shop.delete(run_id, ME)
+    assert before is not None
+    assert before.forked_from is not None
+    assert origin() == (before.forked_from["name"], None), "nothing leads to what is gone"
 
 
 def test_a_fork_that_makes_no_sense_is_refused_and_leaves_nothing(shop: Workshop) -> None:

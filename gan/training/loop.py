@@ -53,6 +53,7 @@ from gan.training.report import Clock, StepReport
 SAMPLES = 64  # pictures from fixed latents, to watch the same ones learn
 TRUNCATION_SAMPLES = 10_000  # latents whose mean becomes w_avg
 MOST_RESCUES = 5  # halvings of the rate after numbers broke; then it is given up
+WALK = 8  # pictures on the way from one fixed latent to another
 SHOWN_NEIGHBOURS = 16  # samples, above their nearest training pictures
 
 
@@ -219,6 +220,7 @@ class Trainer:
                 clock.evaluated_for(time.perf_counter() - started - paused)
             if draws or finished:
                 seen |= {"samples": self.samples(), "raw_samples": self.samples(raw=True)}
+                seen["between"] = self.between()
                 seen["moment"] = clock.moment_due() or finished is not None
             if saves or finished or seen.get("is_best"):
                 seen["checkpoint"] = self.save()
@@ -496,13 +498,25 @@ class Trainer:
     def samples(self, raw: bool = False) -> np.ndarray:
         """Pictures of the fixed latents, by the averaged generator or (`raw`) by the one that is
         trained: uint8 [64, r, r, C]."""
-        resolution, generator = self.config.resolution_at(self.images_seen), self.ema
-        if raw:
-            generator = self.G
-        images = generator.synthesis(
-            generator.mapping(self.fixed_z, self.fixed_c), "const", resolution
-        )
-        return _pixels(images)
+        generator = self.G if raw else self.ema
+        return self._drawn(generator, generator.mapping(self.fixed_z, self.fixed_c))
+
+    @torch.no_grad()
+    def between(self) -> np.ndarray:
+        """Ways through w by the averaged generator, in rows of eight: each is a straight line
+        between two `samples`, of one class where there are few. uint8 [64, r, r, C]."""
+        ws = self.ema.mapping(self.fixed_z, self.fixed_c)  # [64, num_ws, w_dim]
+        rows = SAMPLES // WALK
+        classes = self.dataset.num_classes
+        apart = classes if 0 < classes <= SAMPLES - rows else rows
+        share = torch.linspace(0, 1, WALK, device=ws.device)[None, :, None, None]
+        ways = ws[:rows, None].lerp(ws[apart : apart + rows, None], share)
+        return self._drawn(self.ema, ways.flatten(0, 1))
+
+    def _drawn(self, generator: StyleGAN2, ws: Tensor) -> np.ndarray:
+        """At the resolution that is trained now."""
+        resolution = self.config.resolution_at(self.images_seen)
+        return _pixels(generator.synthesis(ws, "const", resolution))
 
     def reals(self) -> np.ndarray:
         """Pictures that it learns from, in the samples' order of classes: uint8 [64, H, H, C];

@@ -27,7 +27,7 @@ def build_app(first: dict[str, Any]) -> gr.Blocks:
         with gr.Column(elem_id="page-explore", elem_classes="lab-page"):
             explore(first)
         with gr.Column(elem_id="page-train", elem_classes="lab-page"):
-            train(first["models"])
+            train()
         with gr.Column(elem_id="page-about", elem_classes="lab-page"):
             about()
         public_api.attach(demo)

@@ -1,6 +1,6 @@
 """Pictures and downloads of runs, over plain HTTP beside the page.
 
-    GET  /runs/<run>/<picture>.png        samples by images seen, raw-…, reals, neighbours
+    GET  /runs/<run>/<picture>.png        samples by images seen, raw-…, between-…, reals, …
     POST /runs/<run>/<download>           token=… in the form → model.safetensors, or run.zip
 
 Who has a run's id may look at it; what may be taken home is for its owner. A route of ours passes
@@ -31,7 +31,7 @@ from gan.workshop.records import About, owner_hash
 
 PATH = "/runs"
 WEIGHTS = "model.safetensors"
-SAMPLES = re.compile(r"(?:raw-)?\d{9}")
+SAMPLES = re.compile(r"(?:raw-|between-)?\d{9}")
 LATEST = ("reals", "neighbours")
 LONGEST_FORM = 4096  # bytes
 FOREVER = "private, max-age=31536000, immutable"  # the samples of a moment never change

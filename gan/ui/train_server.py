@@ -21,7 +21,7 @@ from typing import Any
 
 from gan import images, rendering, workshop
 from gan.errors import LabError
-from gan.loading import ModelInfo
+from gan.loading import ModelInfo, has_name
 from gan.loading.native import read_info
 from gan.loading.policy import Policy
 from gan.locale import LANGUAGES
@@ -39,6 +39,7 @@ ACTIONS = (
     *("pause", "resume", "save", "stop", "delete", "undelete", "rename", "change", "go_on"),
     "stop_publishing",
 )
+DISCRIMINATOR = "discriminator.safetensors"
 SAVED_SECONDS = 10.0  # that somebody who opens a training in Explore waits for the newest
 
 # What a person chooses instead of networks: minutes, and a preset where the data's own isn't meant.
@@ -64,9 +65,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 QUALITIES = ("q", "q_low", "q_high", "kid", "floor", "coverage", "real_coverage", "copies")
 
 
-def facts(models: list[Json]) -> Json:
-    """What the page is served with: what can be chosen, and whether anything may be started.
-    `models` are those that a training can begin with."""
+def facts() -> Json:
+    """What the page is served with: what can be chosen, and whether anything may be started."""
     from gan.training.data import BUNDLED
     from gan.training.losses import LOSSES
 
@@ -88,7 +88,6 @@ def facts(models: list[Json]) -> Json:
         "lessons": lessons(),
         "hub_data": hub_data_facts(),
         "datasets": [dataset(name) for name in BUNDLED],
-        "models": models,
         "columns": list(COLUMNS),
         "qualities": ["images_seen", "resolution", *QUALITIES],
     }
@@ -231,8 +230,9 @@ def read_token(asked: Json) -> str:
 
 @answering
 async def look(asked: Json) -> Json:
-    """{"token", "run"?, "since"?, "runs"?: bool} → {"snapshot": how the run is, "runs": the
-    person's runs, "deleted": those that can be brought back}: each only where it was asked for."""
+    """{"token", "run"?, "since"?, "runs"?: bool, "starts"?: bool} → {"snapshot": how the run is,
+    "runs": the person's runs, "deleted": those that can be brought back, "starts": see `starts`}:
+    each only where it was asked for."""
     return await asyncio.to_thread(_look, asked)
 
 
@@ -243,6 +243,8 @@ def _look(asked: Json) -> Json:
         summaries = shop.list(read_token(asked))
         answer["runs"] = [each.to_json() for each in summaries if not each.deleted]
         answer["deleted"] = [each.to_json() for each in summaries if each.deleted]
+    if asked.get("starts"):
+        answer["starts"] = starts()
     if run is not None:
         if not isinstance(since, int | None):
             raise LabError("bad_request", reason="since")
@@ -250,6 +252,22 @@ def _look(asked: Json) -> Json:
         mine = train_files.owns(shop.path(run), read_token(asked))
         answer["snapshot"] = shown(snapshot, since, mine) | train_hub.state(run, mine)
     return answer
+
+
+def starts() -> list[Json]:
+    """The models that a training can begin with, beside a person's own runs: those here now, also
+    the ones that were opened since the program started, whose two networks are both there."""
+    found, own_paths = [], workshop.shared().limits.own_paths
+    for info in rendering.shared().models():
+        name = info.name if has_name(info) else str(info.path.parent) if own_paths else None
+        if name is not None and is_whole(info.path):
+            found.append({"name": name, "title": dict(info.title) or {"en": info.name}})
+    return found
+
+
+def is_whole(weights: Path) -> bool:
+    """Whether a discriminator lies beside these weights, as a warm start needs it."""
+    return weights.name == train_files.WEIGHTS and (weights.parent / DISCRIMINATOR).is_file()
 
 
 def shown(snapshot: Snapshot, since: int | None, mine: bool) -> Json:
@@ -271,7 +289,7 @@ def shown(snapshot: Snapshot, since: int | None, mine: bool) -> Json:
         "command": snapshot.command,
         "request": snapshot.request,
         "settings": snapshot.settings,
-        "forked_from": snapshot.forked_from,
+        "forked_from": origin(snapshot, mine),
         "place": snapshot.place,
         "samples": snapshot.samples,
         "moments": snapshot.moments,
@@ -288,6 +306,12 @@ def shown(snapshot: Snapshot, since: int | None, mine: bool) -> Json:
         "histogram": histograms[-1] if histograms else None,
         "seen": seen,
     }
+
+
+def origin(snapshot: Snapshot, mine: bool) -> Json | None:
+    """What a fork goes back to. Who has only the fork's link gets no link to the other run."""
+    known = snapshot.forked_from
+    return known if known is None or mine else known | {"run": None}
 
 
 TOLD = (

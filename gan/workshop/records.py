@@ -46,7 +46,7 @@ class About:
     owner: str  # sha256, hex
     created: float  # seconds since 1970
     request: TrainRequest
-    forked_from: dict[str, Any] | None = None  # {"run", "images_seen"}
+    forked_from: dict[str, Any] | None = None  # {"run", "name", "images_seen", "kind"}
     queued: float | None = None  # when it took its place in the queue
     deleted: float | None = None  # when; it can be taken back until it is purged
     message: dict[str, Any] | None = None  # why the host stopped it: a LabError as JSON

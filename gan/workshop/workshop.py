@@ -22,7 +22,7 @@ from gan.jobs.launch import script as job_script
 from gan.system import Process, end_process, file_lock, process_alive, user_runs_dir, writing
 from gan.workshop import publications, queue, rented, upkeep
 from gan.workshop.estimate import Estimate, Estimates
-from gan.workshop.forks import fork
+from gan.workshop.forks import fork, kind_at
 from gan.workshop.limits import Limits, limits_here, training_is_on
 from gan.workshop.longer import longer
 from gan.workshop.looking import Looks
@@ -47,7 +47,7 @@ TICK_SECONDS = 2.0
 UPKEEP_SECONDS = 30.0
 ASKED_AGAIN, ENDED = 4.0, 9.0  # seconds after a stop: SIGTERM, SIGKILL
 FILES = re.compile(
-    r"(samples/(raw-)?\d{9}|reals|neighbours)\.png|metrics\.jsonl|log\.txt"
+    r"(samples/(raw-|between-)?\d{9}|reals|neighbours)\.png|metrics\.jsonl|log\.txt"
     r"|(model|latest|moments/\d{9})/(model|discriminator)\.safetensors"
 )
 
@@ -233,7 +233,8 @@ class Workshop:
         run, about = self._find(run_id)
         if not secrets.compare_digest(about.owner, owner_hash(owner)):
             raise LabError("not_your_run")
-        origin = {"run": run_id, "images_seen": images_seen}
+        origin = {"run": run_id, "name": about.name, "images_seen": images_seen}
+        origin["kind"] = kind_at(run, images_seen)
         changes = {"name": about.name} | changes
 
         def fill(made: Path, home: Path) -> TrainRequest:

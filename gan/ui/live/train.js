@@ -24,6 +24,7 @@ export function startTrain({ element, server, props, upload }) {
   const token = ownToken();
   let state = initialState(facts);
   let looks = 0;
+  let isFresh = false; // the form knows the models that are here since it was last shown
   let failures = 0;
   let playTimer = 0;
 
@@ -36,7 +37,7 @@ export function startTrain({ element, server, props, upload }) {
     state: () => state,
     look: () => poll.wake(),
     file: (name, run = state.run) => fileAddress(`${run}/${name}`),
-    link: () => runLink(state.run),
+    link: (run = state.run) => runLink(run),
   };
   const poll = createPoll({ ask, isWanted, pace });
   const publish = createPublish(lab);
@@ -64,6 +65,7 @@ export function startTrain({ element, server, props, upload }) {
   /** The page has come into view, or gone. */
   function shown() {
     writeAddress();
+    isFresh &&= isSeen();
     if (!isSeen()) return;
     sync(null);
     poll.wake();
@@ -121,13 +123,16 @@ export function startTrain({ element, server, props, upload }) {
     const { run, watch, view } = state;
     const isWatching = view === "run" && run !== null;
     const isDue = urgencyOf(state) !== "soon" || looks % LIST_EVERY === 0;
-    const asked = { token, runs: !isWatching || state.runs === null || isDue };
+    const starts = view === "new" && !isFresh;
+    const asked = { token, runs: !isWatching || state.runs === null || isDue, starts };
     if (isWatching) Object.assign(asked, { run, since: watch?.seen ?? null });
     looks += 1;
     try {
       const answer = await call("look", asked);
       failures = 0;
       if (answer.runs) dispatch({ type: "runs", runs: answer.runs, deleted: answer.deleted });
+      if (answer.starts) dispatch({ type: "starts", starts: answer.starts });
+      isFresh = view === "new";
       if (answer.snapshot) dispatch({ type: "snapshot", snapshot: answer.snapshot });
     } catch (error) {
       if (error.code === "no_such_run" && isWatching) return void gone();
