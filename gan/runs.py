@@ -468,10 +468,9 @@ class Run:
         """Another budget or target from here on; the configuration on disk says so at once."""
         trainer, changes = self.trainer, {}
         if order.images is not None:
+            longer = with_budget(trainer.config, order.images, trainer.images_seen)
             changes |= {"images": order.images, "minutes": None}
-            if trainer.group.size == 1:  # others who train along are told the number alone
-                longer = with_budget(trainer.config, order.images, trainer.images_seen)
-                changes |= {"grow": longer.grow, "head_start": longer.head_start}
+            changes |= {"grow": longer.grow, "head_start": longer.head_start}
         if order.target_quality is not None:
             changes["target_quality"] = order.target_quality or None
         trainer.config = dataclasses.replace(trainer.config, **changes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,7 +47,7 @@ from gan.training.networks import (
     prepare_growth,
     warm_start,
 )
-from gan.training.parallel import END, RESTORE, STEP, Group
+from gan.training.parallel import CHANGE, END, RESTORE, STEP, Group
 from gan.training.reconstruction import reconstruction
 from gan.training.report import Clock, StepReport
 
@@ -131,7 +132,7 @@ class Trainer:
             self.dataset = dataclasses.replace(
                 self.dataset, labels=None, classes=None, attributes={}
             )
-        self.config = config = complete(config, self.dataset, preset)
+        self.config = self.agreed = config = complete(config, self.dataset, preset)
         self.group.check(config.batch)
         self.device = device or choose(background=True)
         self.folder, self.evaluate = folder, evaluate
@@ -194,7 +195,8 @@ class Trainer:
         while finished is None:
             self.pulse()
             clock.begin()
-            self.group.order(STEP, self.config.images)
+            self._agree()
+            self.group.order(STEP)
             clock.add(self.step(), self.logits)
             finished = self._used_up()
             evaluates = self.evaluate and (finished is not None or clock.evaluation_due())
@@ -237,12 +239,20 @@ class Trainer:
     def follow(self) -> None:
         """What every process but the first does: the same steps, when it is told to."""
         while (message := self.group.receive())[0] != END:
-            command, images = message
+            command, text = message
             if command == RESTORE:
                 self.restore()
+            elif command == CHANGE:
+                self.config = TrainConfig.from_json(json.loads(text))
             else:
-                self.config = dataclasses.replace(self.config, images=images)
                 self.step()
+
+    def _agree(self) -> None:
+        """Tells the others of a configuration that was changed since the last step, such as its
+        budget, over which every schedule runs: from the next step on it is theirs too."""
+        if self.config is not self.agreed:
+            self.group.order(CHANGE, json.dumps(self.config.to_json()))
+            self.agreed = self.config
 
     def step(self) -> dict[str, Tensor]:
         """One update of each network (of the discriminator several, where the loss wants it).
