@@ -1,6 +1,5 @@
 """Several processes train as one does, and go on after one of them was killed."""
 
-import dataclasses
 import json
 import os
 import signal
