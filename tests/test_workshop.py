@@ -17,7 +17,7 @@ import pytest
 from gan import control
 from gan.errors import LabError
 from gan.system import Process, end_process, process_alive, this_process
-from gan.workshop import Limits, TrainRequest, Workshop, hub_owner
+from gan.workshop import Limits, Person, TrainRequest, Workshop
 from gan.workshop import queue as queueing
 from gan.workshop.limits import PUBLIC, limits_here, training_is_on
 from gan.workshop.records import About, read_status
@@ -332,10 +332,21 @@ def test_only_a_hash_of_the_owner_is_stored(shop: Workshop) -> None:
     assert ME not in json.dumps(shop.snapshot(run_id).to_json())
 
 
-def test_a_hub_user_is_an_owner_that_no_token_can_be(shop: Workshop) -> None:
-    run_id = shop.start(SHORT, hub_owner("ada"))
-    assert [each.run_id for each in shop.list(hub_owner("ada"))] == [run_id]
-    assert shop.list("ada" * 6) == []
+def test_a_person_has_what_their_user_and_their_browser_have(shop: Workshop) -> None:
+    run_id = shop.start(SHORT, Person("ada", ME))
+    assert [each.run_id for each in shop.list(Person("ada", OTHER))] == [run_id]
+    assert shop.list(ME) == shop.list(Person("bob", ME)) == []
+    refusal("bad_owner", lambda: shop.list(Person("../x", ME)))
+    refusal("bad_owner", lambda: shop.list(Person("ada", "short")))
+
+
+def test_pictures_that_a_browser_has_brought_serve_who_signs_in_there(shop: Workshop) -> None:
+    pictures = shop.data_folder(ME) / "set"
+    pictures.mkdir()
+    shop.limits = dataclasses.replace(shop.limits, own_paths=False)
+    request = dataclasses.replace(SHORT, data=str(pictures))
+    refusal("not_your_data", lambda: shop.start(request, Person("ada", OTHER)))
+    assert shop.start(request, Person("ada", ME))
 
 
 @pytest.mark.parametrize("owner", ["", "short", "a" * 200, "hub:", "a/../b" * 4, "x" * 16 + "\n"])

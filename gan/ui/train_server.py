@@ -26,9 +26,9 @@ from gan.loading.native import read_info
 from gan.loading.policy import Policy
 from gan.locale import LANGUAGES
 from gan.recipe import Recipe
-from gan.ui import train_files, train_hub, train_uploads
+from gan.ui import sign_in, train_files, train_hub, train_uploads
 from gan.ui.explore_server import Json, answering, data_url, describe
-from gan.workshop import Snapshot, TrainRequest
+from gan.workshop import Owner, Snapshot, TrainRequest
 from gan.workshop.records import ALIVE, now, read_status, state_of
 
 SIGHT_COLUMNS, SIGHT_ROWS = 4, 2  # pictures of a data set that its tile shows
@@ -74,6 +74,7 @@ def facts() -> Json:
     limits = shop.limits
     return {
         "enabled": shop.enabled,
+        "sign_in": sign_in.is_offered(),
         "own_paths": limits.own_paths,
         "most": {
             "minutes": limits.minutes,
@@ -156,7 +157,7 @@ async def look_at_hub(asked: Json) -> Json:
     """{"token", "data": a name or link} → what a data set on the Hub is: see `gan look`. Some of
     its pictures are in "image", where every choice is made."""
     data = asked.get("data")
-    read_token(asked)
+    sign_in.asking(asked)  # refuses who has none
     if not isinstance(data, str) or len(data) > LONGEST_DATA:
         raise LabError("bad_request", reason="data")
     if not _waiting_looks.acquire(blocking=False):
@@ -184,12 +185,12 @@ async def command(asked: Json) -> Json:
 async def estimate(asked: Json) -> Json:
     """{"token", "request"} → the measured costs of such a training on this machine. May take a
     minute the first time."""
-    request, token = read_request(asked), read_token(asked)
+    request, owner = read_request(asked), sign_in.asking(asked)
     if not _measurements.acquire(blocking=False):
         raise LabError("busy", waiting=MOST_MEASUREMENTS)
     try:
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(_measurer, workshop.shared().estimate, request, token)
+        found = await loop.run_in_executor(_measurer, workshop.shared().estimate, request, owner)
     finally:
         _measurements.release()
     return found.to_json()
@@ -198,8 +199,8 @@ async def estimate(asked: Json) -> Json:
 @answering
 async def start(asked: Json) -> Json:
     """{"token", "request"} → {"run"}: started, or in the queue."""
-    request, token = read_request(asked), read_token(asked)
-    return {"run": await asyncio.to_thread(workshop.shared().start, request, token)}
+    request, owner = read_request(asked), sign_in.asking(asked)
+    return {"run": await asyncio.to_thread(workshop.shared().start, request, owner)}
 
 
 @answering
@@ -210,19 +211,12 @@ async def gather(asked: Json) -> Json:
     if not isinstance(files, list):
         raise LabError("bad_request", reason="files")
     return await asyncio.to_thread(
-        train_uploads.gather, workshop.shared(), read_token(asked), files
+        train_uploads.gather, workshop.shared(), sign_in.asking(asked), files
     )
 
 
 def read_request(asked: Json) -> TrainRequest:
     return TrainRequest.from_json(asked.get("request"))
-
-
-def read_token(asked: Json) -> str:
-    token = asked.get("token")
-    if not isinstance(token, str):
-        raise LabError("bad_request", reason="token")
-    return token
 
 
 # Watching
@@ -231,8 +225,8 @@ def read_token(asked: Json) -> str:
 @answering
 async def look(asked: Json) -> Json:
     """{"token", "run"?, "since"?, "runs"?: bool, "starts"?: bool} → {"snapshot": how the run is,
-    "runs": the person's runs, "deleted": those that can be brought back, "starts": see `starts`}:
-    each only where it was asked for."""
+    "runs": the person's runs, "deleted": those that can be brought back, "user": the name of who is
+    signed in, or null, "starts": see `starts`}: each only where it was asked for."""
     return await asyncio.to_thread(_look, asked)
 
 
@@ -240,16 +234,17 @@ def _look(asked: Json) -> Json:
     shop, answer = workshop.shared(), {}
     run, since = asked.get("run"), asked.get("since")
     if asked.get("runs"):
-        summaries = shop.list(read_token(asked))
+        summaries = shop.list(sign_in.asking(asked))
         answer["runs"] = [each.to_json() for each in summaries if not each.deleted]
         answer["deleted"] = [each.to_json() for each in summaries if each.deleted]
+        answer["user"] = sign_in.asking_name()
     if asked.get("starts"):
         answer["starts"] = starts()
     if run is not None:
         if not isinstance(since, int | None):
             raise LabError("bad_request", reason="since")
         snapshot = shop.snapshot(run)
-        mine = train_files.owns(shop.path(run), read_token(asked))
+        mine = train_files.is_own(shop.path(run), sign_in.asking(asked))
         answer["snapshot"] = shown(snapshot, since, mine) | train_hub.state(run, mine)
     return answer
 
@@ -366,49 +361,49 @@ async def act(asked: Json) -> Json:
     if action not in ACTIONS:
         raise LabError("bad_request", reason="action")
     deed = _deeds(action, asked)
-    await asyncio.to_thread(deed, run, read_token(asked))
+    await asyncio.to_thread(deed, run, sign_in.asking(asked))
     return {}
 
 
-def _deeds(action: str, asked: Json) -> Callable[[str, str], object]:
+def _deeds(action: str, asked: Json) -> Callable[[str, Owner], object]:
     shop = workshop.shared()
     if action == "rename":
-        return lambda run, token: shop.rename(run, token, str(asked.get("name", "")))
+        return lambda run, owner: shop.rename(run, owner, str(asked.get("name", "")))
     if action == "change":
         changes = {name: asked.get(name) for name in ("images", "target_quality")}
-        return lambda run, token: shop.change(run, token, **changes)
+        return lambda run, owner: shop.change(run, owner, **changes)
     if action == "go_on":
         minutes = asked.get("minutes")
         if not isinstance(minutes, int | float):
             raise LabError("bad_request", reason="minutes")
-        return lambda run, token: shop.go_on(run, token, minutes)
+        return lambda run, owner: shop.go_on(run, owner, minutes)
     return getattr(shop, "save_now" if action == "save" else action)
 
 
 @answering
 async def clone(asked: Json) -> Json:
     """{"token", "run"} → {"request"}: the settings of a run, to start another with changes."""
-    run, token = asked.get("run", ""), read_token(asked)
-    return {"request": (await asyncio.to_thread(workshop.shared().clone, run, token)).to_json()}
+    run, owner = asked.get("run", ""), sign_in.asking(asked)
+    return {"request": (await asyncio.to_thread(workshop.shared().clone, run, owner)).to_json()}
 
 
 @answering
 async def fork(asked: Json) -> Json:
     """{"token", "run", "images_seen", "request"} → {"run"}: a new run that goes on from a kept
     moment of another, with other settings."""
-    seen, run, token = asked.get("images_seen"), asked.get("run", ""), read_token(asked)
+    seen, run, owner = asked.get("images_seen"), asked.get("run", ""), sign_in.asking(asked)
     if not isinstance(seen, int):
         raise LabError("bad_request", reason="images_seen")
     request = read_request(asked)
-    return {"run": await asyncio.to_thread(_fork, run, token, seen, request)}
+    return {"run": await asyncio.to_thread(_fork, run, owner, seen, request)}
 
 
-def _fork(run: str, token: str, seen: int, request: TrainRequest) -> str:
+def _fork(run: str, owner: Owner, seen: int, request: TrainRequest) -> str:
     """Only what differs from the run's own settings is a change of it."""
     shop = workshop.shared()
-    before, after = shop.clone(run, token).to_json(), request.to_json()
+    before, after = shop.clone(run, owner).to_json(), request.to_json()
     changes = {name: value for name, value in after.items() if value != before[name]}
-    return shop.fork(run, token, seen, **changes)
+    return shop.fork(run, owner, seen, **changes)
 
 
 # Into Explore
@@ -418,8 +413,8 @@ def _fork(run: str, token: str, seen: int, request: TrainRequest) -> str:
 async def own_runs(asked: Json) -> Json:
     """{"token"} → {"runs": [{"run", "name"}]}: a person's trainings that have begun to draw, the
     newest first."""
-    token = read_token(asked)
-    summaries = await asyncio.to_thread(workshop.shared().list, token)
+    owner = sign_in.asking(asked)
+    summaries = await asyncio.to_thread(workshop.shared().list, owner)
     drawing = [each for each in summaries if not each.deleted and each.images_seen]
     return {"runs": [{"run": each.run_id, "name": each.name} for each in drawing]}
 
@@ -433,16 +428,16 @@ async def explore(asked: Json) -> Json:
     if not isinstance(revision, str):
         raise LabError("bad_request", reason="revision")
     if seen is None and not revision and isinstance(asked.get("token"), str):
-        await _saved(run, asked["token"])
+        await _saved(run, sign_in.asking(asked))
     return await asyncio.to_thread(_explore, run, seen, revision)
 
 
-async def _saved(run: str, token: str) -> None:
+async def _saved(run: str, owner: Owner) -> None:
     """Waits until the training has written its newest generator, but not for ever: in the middle
     of an evaluation it may take a while, and the one before is there."""
     shop = workshop.shared()
     try:
-        number = await asyncio.to_thread(shop.save_now, run, token)
+        number = await asyncio.to_thread(shop.save_now, run, owner)
     except LabError:  # it doesn't train, or isn't this person's
         return
     path, ends = shop.path(run), time.monotonic() + SAVED_SECONDS

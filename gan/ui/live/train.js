@@ -37,6 +37,7 @@ export function startTrain({ element, server, props, upload }) {
     state: () => state,
     look: () => poll.wake(),
     file: (name, run = state.run) => fileAddress(`${run}/${name}`),
+    page: pageAddress,
     link: (run = state.run) => runLink(run),
   };
   const poll = createPoll({ ask, isWanted, pace });
@@ -130,7 +131,7 @@ export function startTrain({ element, server, props, upload }) {
     try {
       const answer = await call("look", asked);
       failures = 0;
-      if (answer.runs) dispatch({ type: "runs", runs: answer.runs, deleted: answer.deleted });
+      if (answer.runs) dispatch({ ...answer, type: "runs" });
       if (answer.starts) dispatch({ type: "starts", starts: answer.starts });
       isFresh = view === "new";
       if (answer.snapshot) dispatch({ type: "snapshot", snapshot: answer.snapshot });
@@ -185,9 +186,13 @@ export function startTrain({ element, server, props, upload }) {
   }
 
   function fileAddress(name) {
+    return `${pageAddress(facts.files)}/${name}`;
+  }
+
+  /** A place of this app, wherever it is mounted: "/logout". */
+  function pageAddress(place) {
     const root = window.gradio_config.root.replace(/\/$/, "");
-    const { pathname } = new URL(root + facts.files, window.location.href);
-    return `${pathname}/${name}`;
+    return new URL(root + place, window.location.href).pathname;
   }
 
   /** What a class opens to watch; it can look, and nothing else. */

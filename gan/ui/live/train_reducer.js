@@ -41,6 +41,7 @@ export function initialState(facts) {
     starts: null, // models that a training can begin with, [{name, title}]; null until they are told
     runs: null, // null until the first answer
     deleted: [], // runs that can be brought back for a day
+    user: null, // the name of who is signed in with Hugging Face
     run: null, // id of the run that is watched
     watch: null, // what is known of it
     frame: null, // images seen of the picture that is shown; null: the newest
@@ -86,9 +87,9 @@ const ACTIONS = {
     return sameForm(form, state.form) ? { ...state, plan: { ...state.plan, ...plan } } : state;
   },
 
-  /** {runs, deleted}: this browser's runs, the newest first. */
-  runs(state, { runs, deleted = [] }) {
-    return { ...state, runs, deleted };
+  /** {runs, deleted, user}: this browser's runs, and those of who is signed in, the newest first. */
+  runs(state, { runs, deleted = [], user = null }) {
+    return { ...state, runs, deleted, user };
   },
 
   /** {starts}: the models that a training can begin with now. */
