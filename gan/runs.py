@@ -120,7 +120,8 @@ class RunDirectory:
             "state": state,
             "pid": process.pid,
             "started": process.started,
-            "heartbeat": time.time(),
+            "heartbeat": time.time(),  # for people
+            "beat": time.monotonic(),  # the same moment, on a clock that nobody sets
         }
         self._write_json("status.json", status | about)
 

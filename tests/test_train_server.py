@@ -22,6 +22,7 @@ from gan import control, rendering
 from gan.device import Device
 from gan.recipe import Recipe
 from gan.rendering import Renderer
+from gan.runs import RunDirectory
 from gan.system import this_process
 from gan.ui import train_files, train_server, train_uploads
 from gan.workshop import Limits, TrainRequest, Workshop
@@ -189,13 +190,36 @@ def test_what_is_trained_with_is_told_and_not_what_was_asked_for(shop: Workshop)
 
 def test_a_training_that_says_nothing_for_long_is_told(shop: Workshop) -> None:
     def silent(**status: Any) -> int | None:
-        run = made_run(shop, heartbeat=time.time() - 40, **status)
+        run = made_run(shop, beat=time.monotonic() - 40, **status)
         return ask("look", token=ME, run=run)["snapshot"]["silent"]
 
     assert silent(state="training") in range(40, 60)
     for state in ("starting", "paused", "queued", "finished"):
         assert silent(state=state) is None
     assert silent(state="training", job={"repo": "me/x"}) is None
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_clock_that_is_set_makes_no_training_silent(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch, hours: float
+) -> None:
+    run = made_run(shop, state="training")
+    real = time.time
+    status = dict(json.loads((shop.root / run / "status.json").read_text()))
+    RunDirectory(shop.root / run).write_status("training", images_seen=status["images_seen"])
+    monkeypatch.setattr("time.time", lambda: real() + 3600 * hours)
+    assert ask("look", token=ME, run=run)["snapshot"]["silent"] < 30
+
+
+def test_the_newest_generator_is_the_furthest_whatever_the_clock_said(shop: Workshop) -> None:
+    run = shop.root / made_run(shop)
+    for name, seen, written in (("model", 500, 2e9), ("latest", 900, 1e9)):
+        tiny_model(run / name)
+        config = json.loads((run / name / "config.json").read_text())
+        config |= {"training": {"images_seen": seen}}
+        (run / name / "config.json").write_text(json.dumps(config))
+        os.utime(run / name / "model.safetensors", (written, written))
+    assert train_server.newest(run, shop.snapshot(run.name)) == run / "latest"
 
 
 def test_what_was_damaged_is_told(shop: Workshop) -> None:

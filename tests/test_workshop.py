@@ -420,7 +420,7 @@ def test_a_deletion_can_be_taken_back_for_a_day(
     again = Workshop(shop.root, shop.limits)
     again.tick(at_once=True)
     assert again.list(ME) == []
-    assert sorted(path.name for path in shop.root.iterdir()) == [".lock", "data"]
+    assert sorted(path.name for path in shop.root.iterdir()) == [".lock"]
 
 
 def test_what_a_killed_server_left_half_made_is_swept(shop: Workshop) -> None:
@@ -449,6 +449,60 @@ def test_pictures_that_no_run_names_are_purged_after_a_day(shop: Workshop) -> No
     Workshop(shop.root, shop.limits).tick(at_once=True)
     assert sorted(path.name for path in home.iterdir()) == ["fresh", "named"]
     assert not list(shop.root.glob(".old-*"))
+
+
+# A clock that is set
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """From now on the machine's clock is wrong by so much."""
+    now = time.time
+    monkeypatch.setattr("time.time", lambda: now() + seconds)
+
+
+@pytest.mark.parametrize("days", [-30, 30])
+def test_a_clock_that_is_set_purges_nothing_before_its_day(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    before, pictures = training(shop), shop.data_folder(ME) / "just-uploaded"
+    shop.delete(before, ME)
+    wait_for(shop, before, "stopped")
+    pictures.mkdir()
+    set_clock(monkeypatch, days * 24 * 3600.0)
+    after = training(shop)
+    shop.delete(after, ME)
+    wait_for(shop, after, "stopped")
+    shop._tidied = 0.0
+    shop.tick(at_once=True)
+    assert {run.run_id for run in shop.list(ME) if run.deleted} == {before, after}
+    assert pictures.is_dir()
+    shop.undelete(before, ME)
+    # Nor is anything kept for ever: the day of what a wrong clock has stamped begins anew.
+    if days < 0:
+        about = About.read(shop.path(after))
+        assert about is not None
+        dataclasses.replace(about, deleted=time.time() + 1e9).write(shop.path(after))
+        os.utime(pictures, (time.time() + 1e9, time.time() + 1e9))
+        shop._tidied = 0.0
+        shop.tick(at_once=True)
+        again = About.read(shop.path(after))
+        assert again is not None
+        assert again.deleted == pytest.approx(time.time(), abs=600)
+        assert pictures.stat().st_mtime < time.time() + 1e8
+
+
+def test_a_clock_that_is_set_back_lets_nobody_jump_the_queue(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = training(shop)
+    second = shop.start(SHORT, ME)
+    set_clock(monkeypatch, -3600.0)
+    third = shop.start(SHORT, OTHER)
+    set_clock(monkeypatch, 7200.0)
+    fourth = shop.start(SHORT, OTHER)
+    places = [shop.snapshot(run).place for run in (second, third, fourth)]
+    assert places == [1, 2, 3]
+    shop.stop(first, ME)
 
 
 # Forks

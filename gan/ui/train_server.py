@@ -29,7 +29,7 @@ from gan.recipe import Recipe
 from gan.ui import sign_in, train_files, train_hub, train_uploads
 from gan.ui.explore_server import Json, answering, data_url, describe
 from gan.workshop import Owner, Snapshot, TrainRequest
-from gan.workshop.records import ALIVE, now, read_status, state_of
+from gan.workshop.records import ALIVE, read_status, state_of
 
 SIGHT_COLUMNS, SIGHT_ROWS = 4, 2  # pictures of a data set that its tile shows
 MOST_LOOKS = 4  # at data sets on the Hub that wait at once, everybody's together
@@ -318,12 +318,13 @@ TOLD = (
 
 def silent_seconds(snapshot: Snapshot) -> int | None:
     """How long ago a training on this machine has last shown that it lives; None for what isn't
-    training. Who still starts has nothing to show yet."""
+    training. Who still starts has nothing to show yet. Told by the clock that all processes of a
+    machine share and nobody sets."""
     status = snapshot.status
     trains = snapshot.state == status.get("state") == "training" and not status.get("job")
-    if not trains or "heartbeat" not in status:
+    if not trains or "beat" not in status:
         return None
-    return max(0, round(now() - status["heartbeat"]))
+    return max(0, round(time.monotonic() - status["beat"]))
 
 
 def row(report: Json) -> list[float | None]:
@@ -515,7 +516,12 @@ def newest(folder: Path, snapshot: Snapshot) -> Path:
     found += [moment(folder, seen) for seen in snapshot.moments[-1:]]
     if not found:
         raise LabError("nothing_to_open")
-    return max(found, key=lambda each: (each / train_files.WEIGHTS).stat().st_mtime)
+    return max(found, key=lambda each: (images_seen_by(each) or 0, _written(each)))
+
+
+def _written(place: Path) -> float:
+    """When, by a clock that may have been set since: the images seen come before it."""
+    return (place / train_files.WEIGHTS).stat().st_mtime
 
 
 # Measuring takes long: it has a thread of its own, so that nobody's look waits behind it.

@@ -66,6 +66,7 @@ class Workshop:
         self.snapshots = Snapshots(self._place)
         self.estimates = Estimates()
         self.looks = Looks()
+        self.clock = upkeep.Clock()
         self._ticked = self._tidied = -UPKEEP_SECONDS
         self._caring = threading.Lock()
 
@@ -309,7 +310,7 @@ class Workshop:
             if tidy:
                 self._tidied = time.monotonic()
                 self._keep_bounds(at_work)
-                upkeep.purge(self.root, self.queue.runs(), at_work)
+                upkeep.purge(self.root, self.queue.runs(), at_work, self.clock)
             free = self.limits.at_once - len(at_work)
             for run in waiting[: max(free, 0)] if self.enabled else ():
                 queue.launch(run)
