@@ -388,6 +388,23 @@ def test_the_newest_generator_opens_in_explore_also_while_it_trains(
     assert run not in {info.name for info in renderer.models()}, "a run is its owner's business"
 
 
+def test_a_class_that_watches_tries_out_what_was_learned_and_takes_nothing_home(
+    shop: Workshop, renderer: Renderer, client: TestClient
+) -> None:
+    run = made_run(shop, state="training")
+    tiny_model(shop.root / run / "latest")
+    tiny_model(shop.root / run / "moments" / "000000064")
+    for asked in ({}, {"token": OTHER}, {"images_seen": 64}):
+        assert "model" in ask("explore", run=run, **asked)
+    assert control.read(shop.root / run) == [], "not even a saving is ordered"
+    for name in ("fork", "clone"):
+        request = TrainRequest("digits", images=9).to_json()
+        answer = ask(name, token=OTHER, run=run, images_seen=64, request=request)
+        assert answer["error"]["code"] == "not_your_run"
+    for name in ("model.safetensors", "run.zip"):
+        assert client.post(f"/runs/{run}/{name}", data={"token": OTHER}).status_code == 403
+
+
 def test_the_owner_opens_what_is_saved_for_it(
     shop: Workshop, renderer: Renderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

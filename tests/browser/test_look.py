@@ -44,6 +44,23 @@ def assert_fits(lab: Any, width: int) -> None:
     assert lab.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+@pytest.mark.parametrize("width", [320, 360, 390])
+def test_the_header_is_in_sight_on_every_phone(
+    new_lab: Callable[..., Any], width: int, locale: str
+) -> None:
+    """The switches lay beyond the edge of the narrowest ones."""
+    lab = new_lab(width, 568, has_touch=True, locale=locale).open()
+    parts = lab.page.locator(".lab-header :is(.brand, .pages a, .switch)")
+    boxes = [part.bounding_box() for part in parts.all()]
+    assert len(boxes) == 6
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    for one, other in pairwise(boxes):
+        assert one["x"] + one["width"] <= other["x"] + 0.5
+        assert other["height"] >= 32, "in one line, and large enough for a finger"
+    assert_fits(lab, width)
+
+
 @pytest.mark.parametrize("width", [320, 360, 390, 768, 1280])
 def test_every_tool_is_in_sight(new_lab: Callable[..., Any], width: int) -> None:
     """Six of them lay beyond the edge of a phone."""

@@ -195,7 +195,8 @@ export function startTrain({ element, server, props, upload }) {
     return new URL(root + place, window.location.href).pathname;
   }
 
-  /** What a class opens to watch; it can look, and nothing else. */
+  /** What a class opens: it can watch, and open the generators in Explore, because to try out what was
+   * learned is the lesson. It changes nothing, and takes home neither model nor run. */
   function runLink(run) {
     const place = placeOf(window, facts.space);
     if (isInSpacePage(place)) return `${HUB}/spaces/${facts.space}?run=${run}`;
