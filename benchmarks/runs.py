@@ -112,7 +112,7 @@ def work(seconds: float, dtype: str) -> None:
             return
 
         def step() -> None:
-            group.order(STEP, ENDLESS)
+            group.order(STEP)
             trainer.step()
 
         step()  # the first one warms up

@@ -4,8 +4,9 @@
     status.json       how far it is, and who is training it (process, heartbeat)
     control.json      orders to that process (see `gan.control`)
     metrics.jsonl     one line a report
-    samples/          pictures from fixed latents, <images seen>.png; raw-… of the generator that
-                      is trained, not averaged, the newest only
+    samples/          pictures from fixed latents, <images seen>.png; the newest only: raw-… of the
+                      generator that is trained, not averaged, between-… on the way from one
+                      latent to another
     reals.png         pictures that it learns from
     neighbours.png    newest samples, in rows above their nearest training pictures
     checkpoints/      complete states to resume from: the newest two and the best
@@ -120,7 +121,8 @@ class RunDirectory:
             "state": state,
             "pid": process.pid,
             "started": process.started,
-            "heartbeat": time.time(),
+            "heartbeat": time.time(),  # for people
+            "beat": time.monotonic(),  # the same moment, on a clock that nobody sets
         }
         self._write_json("status.json", status | about)
 
@@ -168,14 +170,9 @@ class RunDirectory:
                 file.write(line)
         if report.samples is not None:
             self.draw(report.images_seen, report.samples)
-        if report.raw_samples is not None:
-            older = list((self.path / "samples").glob("raw-*.png"))
-            picture = images.grid(report.raw_samples, columns=8)
-            newest = self.path / "samples" / f"raw-{report.images_seen:09d}.png"
-            images.save(newest, picture)
-            for path in older:
-                if path != newest:
-                    path.unlink(missing_ok=True)
+        for kind, drawn in (("raw", report.raw_samples), ("between", report.between)):
+            if drawn is not None:
+                self._draw_newest(kind, report.images_seen, drawn)
         if report.neighbours is not None:
             images.save(self.path / "neighbours.png", images.grid(report.neighbours, columns=8))
 
@@ -184,6 +181,15 @@ class RunDirectory:
         folder = self.path / "samples"
         folder.mkdir(exist_ok=True)
         images.save(folder / f"{images_seen:09d}.png", images.grid(samples, columns=8))
+
+    def _draw_newest(self, kind: str, images_seen: int, pictures: np.ndarray) -> None:
+        """A picture in the place of the older ones of its kind."""
+        older = list((self.path / "samples").glob(f"{kind}-*.png"))
+        newest = self.path / "samples" / f"{kind}-{images_seen:09d}.png"
+        images.save(newest, images.grid(pictures, columns=8))
+        for path in older:
+            if path != newest:
+                path.unlink(missing_ok=True)
 
     def keep_moment(self, trainer: Trainer) -> None:
         """The present state among the moments that stay explorable."""
@@ -264,7 +270,7 @@ def progress(report: StepReport) -> dict[str, Any]:
 
 # Pictures, files, what happens only once, and what is written in another form.
 _NOT_PLAIN = (
-    *("samples", "raw_samples", "neighbours", "checkpoint", "moment", "restored"),
+    *("samples", "raw_samples", "between", "neighbours", "checkpoint", "moment", "restored"),
     *("quality", "alarms", "seconds_left"),
 )
 
@@ -464,10 +470,9 @@ class Run:
         """Another budget or target from here on; the configuration on disk says so at once."""
         trainer, changes = self.trainer, {}
         if order.images is not None:
+            longer = with_budget(trainer.config, order.images, trainer.images_seen)
             changes |= {"images": order.images, "minutes": None}
-            if trainer.group.size == 1:  # others who train along are told the number alone
-                longer = with_budget(trainer.config, order.images, trainer.images_seen)
-                changes |= {"grow": longer.grow, "head_start": longer.head_start}
+            changes |= {"grow": longer.grow, "head_start": longer.head_start}
         if order.target_quality is not None:
             changes["target_quality"] = order.target_quality or None
         trainer.config = dataclasses.replace(trainer.config, **changes)

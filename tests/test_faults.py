@@ -23,10 +23,13 @@ from typing import Any
 import pytest
 
 from gan import cli
+from gan.device import Device
 from gan.errors import LabError
-from gan.runs import RunDirectory
+from gan.runs import Run, RunDirectory
 from gan.system import process_alive
 from gan.training import checkpoint
+from gan.training.config import TrainConfig
+from gan.training.data import load_dataset
 from gan.workshop import Limits, TrainRequest, Workshop
 from gan.workshop.records import read_status, state_of
 from tests.tiny_run import CONFIG, tiny_run, train
@@ -144,6 +147,44 @@ def test_data_that_is_gone_is_named_and_comes_back(
     monkeypatch.setattr("gan.training.loop.Trainer.step", first_step_then(stop.start))
     assert cli.main(command) == cli.INTERRUPTED
     assert read_status(run)["images_seen"] > seen > 0
+
+
+def test_data_that_goes_in_mid_training_is_not_missed_until_the_next_start(
+    tiny_pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training goes on from its prepared copy, which it has open, though that goes as well."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("LATENT_LAB_CACHE", str(cache))
+
+    def begun(images: int) -> Run:
+        dataset = load_dataset(tiny_pictures)
+        config = TrainConfig(str(tiny_pictures), images, batch=4, evaluation_samples=50)
+        options = {"dataset": dataset, "evaluate": False, "preset": "quick"}
+        return Run(tmp_path / "r", config, Device("cpu", "float32", 1), **options)
+
+    def prepared() -> list[Path]:
+        return [path for path in cache.rglob("*") if path.is_file()]
+
+    first = begun(64)
+    moved = tiny_pictures.rename(tmp_path / "elsewhere")
+    assert prepared()
+    if sys.platform != "win32":  # where what is open can't go
+        shutil.rmtree(cache)
+    assert train(first)[-1].finished == "budget"
+    saved = {path: path.read_bytes() for path in checkpoint.every(first.directory.checkpoints)}
+    status = first.directory.status()
+    with pytest.raises(LabError) as caught:
+        begun(128)
+    assert (caught.value.code, caught.value.values["source"]) == (
+        "data_missing",
+        str(tiny_pictures),
+    )
+    assert first.directory.status() == status, "nothing of the run has changed"
+    assert {path: path.read_bytes() for path in saved} == saved
+    moved.rename(tiny_pictures)
+    again = begun(128)
+    assert again.trainer.images_seen == 64
+    assert train(again)[-1].images_seen == 128
 
 
 def first_step_then(act: Callable[[], None]) -> Callable[..., Any]:

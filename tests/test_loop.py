@@ -452,6 +452,18 @@ def test_reals_are_of_the_samples_classes(digits):
     assert labels == [3]
 
 
+def test_ways_lead_from_sample_to_sample_and_are_drawn_in_between(digits):
+    ours = trainer(digits)
+    before = ours.rng.get_state()
+    samples, ways = ours.samples().astype(int), ours.between().astype(int)
+    assert ways.shape == samples.shape
+    assert abs(ways[::8] - samples[:8]).max() <= 1
+    assert abs(ways[7::8] - samples[10:18]).max() <= 1, "of the same class: there are ten"
+    middle = abs(ways[3::8] - ways[4::8]).mean()
+    assert 0 < middle < abs(ways[::8] - ways[7::8]).mean(), "a step is a part of the way"
+    assert torch.equal(before, ours.rng.get_state()), "looking changes nothing"
+
+
 def test_quality_stops_but_not_under_an_alarm(digits, monkeypatch):
     from tests.test_alarms import HEALTHY
 

@@ -49,8 +49,8 @@ def test_a_run_keeps_moments_that_open_and_from_which_one_can_fork(tmp_path: Pat
     # The other pictures that the page shows.
     assert (tmp_path / "r" / "reals.png").is_file()
     assert (tmp_path / "r" / "neighbours.png").is_file()
-    raw = sorted((tmp_path / "r" / "samples").glob("raw-*.png"))
-    assert [path.name for path in raw] == ["raw-000000320.png"]
+    newest = sorted(path.name for path in (tmp_path / "r" / "samples").glob("*-*.png"))
+    assert newest == ["between-000000320.png", "raw-000000320.png"]
     lines = RunDirectory(tmp_path / "r").metrics()
     for side in ("real", "fake"):
         assert sum(sum(line["histogram"][side]) for line in lines) == 320

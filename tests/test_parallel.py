@@ -8,14 +8,17 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from gan.control import Order
 from gan.device import Device
 from gan.errors import LabError
-from gan.runs import RunDirectory
+from gan.generators.stylegan2 import StyleGAN2Config
+from gan.runs import Run, RunDirectory
 from gan.training import checkpoint
 from gan.training.config import TrainConfig
 from gan.training.data import load_dataset
@@ -114,6 +117,86 @@ def test_two_processes_have_the_losses_of_one(tmp_path):
         assert ours.keys() == theirs.keys()
         for name in ("loss_g", "loss_d", "grad_norm_d"):
             assert ours[name] == pytest.approx(theirs[name], rel=2e-3, abs=2e-4), name
+
+
+SMALL = StyleGAN2Config(32, z_dim=8, w_dim=8, img_channels=1, channel_base=128, channel_max=8)
+GROWING = TrainConfig(
+    "digits", STEPS * 8, batch=8, classes=False, generator=SMALL, grow=((16, 0.5), (32, 1.0))
+)
+CHANGED_AT, LONGER = 8, 24  # steps: the finer half has begun, and would be left again
+
+
+def steered(folder: Path, group: Group | None = None) -> tuple[Any, list[Any]]:
+    """A run of one, or as the first of several, whose budget is changed between two steps. → its
+    schedule, and what it measured: [images seen, resolution, losses]."""
+    torch.set_num_threads(1)
+    device, dataset = Device("cpu", "float32", 1), load_dataset("digits")
+    options = {"dataset": dataset, "evaluate": False}
+    run = Run(folder, GROWING, device, group=group, **options)
+    if group is not None:
+        group.wait()  # the run is there
+    changes = {CHANGED_AT: (2 * LONGER * 8, LONGER * 8)}  # two, of which the last holds
+    seen = []
+    step = run.trainer.step
+
+    def pulse() -> bool:
+        for images in changes.pop(run.trainer.steps, ()):
+            run._change(Order(1, 0, images=images))
+        return False
+
+    def stepped() -> Any:
+        numbers = step()
+        resolution = run.trainer.config.resolution_at(run.trainer.images_seen - 1)
+        losses = {name: float(numbers[name]) for name in ("loss_g", "loss_d", "grad_norm_d")}
+        seen.append([run.trainer.images_seen, resolution, losses])
+        return numbers
+
+    run.asked_to_stop, run.trainer.step = pulse, stepped
+    for _ in run.reports():
+        pass
+    return run.trainer.config.grow, seen
+
+
+@pytest.mark.slow
+def test_a_new_budget_is_every_processes_at_the_same_step(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(
+            """
+            import json, sys
+            from pathlib import Path
+            from gan.runs import RunDirectory
+            from gan.training.loop import Trainer
+            from gan.training.parallel import joined
+            from tests.test_parallel import Device, load_dataset, steered
+            folder = Path(sys.argv[1])
+            with joined() as group:
+                if group.leads:
+                    print(json.dumps(steered(folder, group)), flush=True)
+                else:
+                    group.wait()
+                    config, device = RunDirectory(folder).read_config()
+                    dataset, device = load_dataset("digits"), Device.from_json(device)
+                    ours = Trainer(config, dataset=dataset, device=device, group=group)
+                    ours.follow()
+                    Path(sys.argv[2]).write_text(json.dumps([ours.config.grow, ours.images_seen]))
+            """
+        )
+    )
+    places = [str(tmp_path / "together"), str(tmp_path / "other.json")]
+    command = torchrun(str(program), *places)
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, check=True, timeout=300
+    )
+    grow, together = json.loads(done.stdout.strip().splitlines()[-1])
+    expected, alone = steered(tmp_path / "alone")
+    assert grow == [list(stage) for stage in expected]
+    assert json.loads((tmp_path / "other.json").read_text()) == [grow, LONGER * 8]
+    sizes = [size for _, size, _ in alone]
+    assert sizes == [16] * 6 + [32] * (LONGER - 6), "what is behind stays behind"
+    assert [each[:2] for each in together] == [each[:2] for each in alone]
+    for (*_, ours), (*_, theirs) in zip(together[:STEPS], alone[:STEPS], strict=True):
+        assert ours == pytest.approx(theirs, rel=5e-3, abs=5e-4)
 
 
 @pytest.mark.slow

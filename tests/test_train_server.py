@@ -8,6 +8,7 @@ import os
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from gan import control, rendering
 from gan.device import Device
 from gan.recipe import Recipe
 from gan.rendering import Renderer
+from gan.runs import RunDirectory
 from gan.system import this_process
 from gan.ui import train_files, train_server, train_uploads
 from gan.workshop import Limits, TrainRequest, Workshop
@@ -82,7 +84,7 @@ def report(seen: int) -> dict[str, Any]:
 
 
 def test_the_facts_are_plain_and_offer_what_there_is() -> None:
-    facts = json.loads(json.dumps(train_server.facts([])))
+    facts = json.loads(json.dumps(train_server.facts()))
     assert facts["enabled"]
     assert [each["name"] for each in facts["datasets"]] == ["digits", "digits-tiny", "avatars"]
     assert {each["name"]: each["penalties"] for each in facts["losses"]}["relativistic"] == [
@@ -100,7 +102,7 @@ def test_the_facts_are_plain_and_offer_what_there_is() -> None:
 def test_goals_keep_the_hosts_limit(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     strict = Workshop(shop.root, Limits(minutes=30.0))
     monkeypatch.setattr("gan.workshop.workshop._shared", [strict])
-    assert {goal["minutes"] for goal in train_server.facts([])["goals"]} == {1, 30.0}
+    assert {goal["minutes"] for goal in train_server.facts()["goals"]} == {1, 30.0}
 
 
 def test_a_data_set_is_shown() -> None:
@@ -150,7 +152,7 @@ def test_where_training_is_off_nothing_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LATENT_LAB_TRAINING", "off")
-    assert train_server.facts([])["enabled"] is False
+    assert train_server.facts()["enabled"] is False
     asked = {"token": ME, "request": {"data": "digits", "minutes": 1}}
     assert ask("start", **asked)["error"]["code"] == "training_is_off"
     assert ask("estimate", **asked)["error"]["code"] == "training_is_off"
@@ -166,7 +168,7 @@ def test_a_look_tells_what_the_files_say(shop: Workshop) -> None:
     assert (shown["state"], shown["images_seen"], shown["images"]) == ("stopped", 96, 900)
     assert shown["samples"] == [0, 64]
     assert shown["pictures"] == ["reals"]
-    facts = train_server.facts([])
+    facts = train_server.facts()
     loss = facts["columns"].index("loss_g")
     assert [(row[0], row[loss]) for row in shown["points"]] == [(32, 32.7), (64, 64.7), (96, 96.7)]
     (quality,) = (dict(zip(facts["qualities"], row, strict=True)) for row in shown["qualities"])
@@ -188,13 +190,36 @@ def test_what_is_trained_with_is_told_and_not_what_was_asked_for(shop: Workshop)
 
 def test_a_training_that_says_nothing_for_long_is_told(shop: Workshop) -> None:
     def silent(**status: Any) -> int | None:
-        run = made_run(shop, heartbeat=time.time() - 40, **status)
+        run = made_run(shop, beat=time.monotonic() - 40, **status)
         return ask("look", token=ME, run=run)["snapshot"]["silent"]
 
     assert silent(state="training") in range(40, 60)
     for state in ("starting", "paused", "queued", "finished"):
         assert silent(state=state) is None
     assert silent(state="training", job={"repo": "me/x"}) is None
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_clock_that_is_set_makes_no_training_silent(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch, hours: float
+) -> None:
+    run = made_run(shop, state="training")
+    real = time.time
+    status = dict(json.loads((shop.root / run / "status.json").read_text()))
+    RunDirectory(shop.root / run).write_status("training", images_seen=status["images_seen"])
+    monkeypatch.setattr("time.time", lambda: real() + 3600 * hours)
+    assert ask("look", token=ME, run=run)["snapshot"]["silent"] < 30
+
+
+def test_the_newest_generator_is_the_furthest_whatever_the_clock_said(shop: Workshop) -> None:
+    run = shop.root / made_run(shop)
+    for name, seen, written in (("model", 500, 2e9), ("latest", 900, 1e9)):
+        tiny_model(run / name)
+        config = json.loads((run / name / "config.json").read_text())
+        config |= {"training": {"images_seen": seen}}
+        (run / name / "config.json").write_text(json.dumps(config))
+        os.utime(run / name / "model.safetensors", (written, written))
+    assert train_server.newest(run, shop.snapshot(run.name)) == run / "latest"
 
 
 def test_what_was_damaged_is_told(shop: Workshop) -> None:
@@ -214,7 +239,7 @@ def test_a_quality_says_at_which_resolution_it_was_measured(shop: Workshop) -> N
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (shop.root / run / "metrics.jsonl").write_text(text)
-    at = train_server.facts([])["qualities"].index("resolution")
+    at = train_server.facts()["qualities"].index("resolution")
     rows = ask("look", token=ME, run=run)["snapshot"]["qualities"]
     assert [row[at] for row in rows] == [16, 32]
 
@@ -249,6 +274,38 @@ def test_a_list_holds_ones_own_and_a_link_only_shows(shop: Workshop) -> None:
         asked = {"token": ME, "run": theirs, "action": action, "name": "x", "minutes": 1}
         assert ask("act", **asked)["error"]["code"] == "not_your_run"
     assert ask("clone", token=ME, run=theirs)["error"]["code"] == "not_your_run"
+
+
+def test_a_forks_link_leads_a_stranger_to_no_other_run(shop: Workshop) -> None:
+    mine, fork = made_run(shop), made_run(shop)
+    about = About.read(shop.path(fork))
+    assert about is not None
+    origin = {"run": mine, "name": "mine", "images_seen": 64, "kind": "checkpoint"}
+    replace(about, forked_from=origin).write(shop.path(fork))
+    assert ask("look", token=ME, run=fork)["snapshot"]["forked_from"] == origin
+    shown = ask("look", token=OTHER, run=fork)["snapshot"]
+    assert shown["forked_from"] == origin | {"run": None}
+    assert mine not in json.dumps(shown)
+
+
+def test_a_training_begins_with_what_was_opened_since(
+    shop: Workshop, renderer: Renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offered() -> list[str]:
+        return [each["name"] for each in ask("look", token=ME, starts=True)["starts"]]
+
+    before = offered()
+    assert "starts" not in ask("look", token=ME)
+    folder = tmp_path / "later"
+    tiny_model(folder)
+    renderer.add(folder)
+    assert offered() == before, "half of it isn't there"
+    (folder / "discriminator.safetensors").touch()
+    assert offered() == [*before, str(folder)]
+    monkeypatch.setattr(shop, "limits", replace(shop.limits, own_paths=False))
+    assert offered() == before, "a public host tells no places"
+    monkeypatch.setenv("LATENT_LAB_MODELS", str(tmp_path))
+    assert offered() == [*before, "later"]
 
 
 @pytest.mark.parametrize("run", ["", "..", "run-0", "../run-" + "0" * 16, None, 7, ["run"]])
@@ -329,6 +386,23 @@ def test_the_newest_generator_opens_in_explore_also_while_it_trains(
     )
     assert np.abs(before.astype(int) - after).max() > 0
     assert run not in {info.name for info in renderer.models()}, "a run is its owner's business"
+
+
+def test_a_class_that_watches_tries_out_what_was_learned_and_takes_nothing_home(
+    shop: Workshop, renderer: Renderer, client: TestClient
+) -> None:
+    run = made_run(shop, state="training")
+    tiny_model(shop.root / run / "latest")
+    tiny_model(shop.root / run / "moments" / "000000064")
+    for asked in ({}, {"token": OTHER}, {"images_seen": 64}):
+        assert "model" in ask("explore", run=run, **asked)
+    assert control.read(shop.root / run) == [], "not even a saving is ordered"
+    for name in ("fork", "clone"):
+        request = TrainRequest("digits", images=9).to_json()
+        answer = ask(name, token=OTHER, run=run, images_seen=64, request=request)
+        assert answer["error"]["code"] == "not_your_run"
+    for name in ("model.safetensors", "run.zip"):
+        assert client.post(f"/runs/{run}/{name}", data={"token": OTHER}).status_code == 403
 
 
 def test_the_owner_opens_what_is_saved_for_it(

@@ -17,7 +17,7 @@ import pytest
 from gan import control
 from gan.errors import LabError
 from gan.system import Process, end_process, process_alive, this_process
-from gan.workshop import Limits, TrainRequest, Workshop, hub_owner
+from gan.workshop import Limits, Person, TrainRequest, Workshop
 from gan.workshop import queue as queueing
 from gan.workshop.limits import PUBLIC, limits_here, training_is_on
 from gan.workshop.records import About, read_status
@@ -332,10 +332,21 @@ def test_only_a_hash_of_the_owner_is_stored(shop: Workshop) -> None:
     assert ME not in json.dumps(shop.snapshot(run_id).to_json())
 
 
-def test_a_hub_user_is_an_owner_that_no_token_can_be(shop: Workshop) -> None:
-    run_id = shop.start(SHORT, hub_owner("ada"))
-    assert [each.run_id for each in shop.list(hub_owner("ada"))] == [run_id]
-    assert shop.list("ada" * 6) == []
+def test_a_person_has_what_their_user_and_their_browser_have(shop: Workshop) -> None:
+    run_id = shop.start(SHORT, Person("ada", ME))
+    assert [each.run_id for each in shop.list(Person("ada", OTHER))] == [run_id]
+    assert shop.list(ME) == shop.list(Person("bob", ME)) == []
+    refusal("bad_owner", lambda: shop.list(Person("../x", ME)))
+    refusal("bad_owner", lambda: shop.list(Person("ada", "short")))
+
+
+def test_pictures_that_a_browser_has_brought_serve_who_signs_in_there(shop: Workshop) -> None:
+    pictures = shop.data_folder(ME) / "set"
+    pictures.mkdir()
+    shop.limits = dataclasses.replace(shop.limits, own_paths=False)
+    request = dataclasses.replace(SHORT, data=str(pictures))
+    refusal("not_your_data", lambda: shop.start(request, Person("ada", OTHER)))
+    assert shop.start(request, Person("ada", ME))
 
 
 @pytest.mark.parametrize("owner", ["", "short", "a" * 200, "hub:", "a/../b" * 4, "x" * 16 + "\n"])
@@ -409,7 +420,7 @@ def test_a_deletion_can_be_taken_back_for_a_day(
     again = Workshop(shop.root, shop.limits)
     again.tick(at_once=True)
     assert again.list(ME) == []
-    assert sorted(path.name for path in shop.root.iterdir()) == [".lock", "data"]
+    assert sorted(path.name for path in shop.root.iterdir()) == [".lock"]
 
 
 def test_what_a_killed_server_left_half_made_is_swept(shop: Workshop) -> None:
@@ -438,6 +449,60 @@ def test_pictures_that_no_run_names_are_purged_after_a_day(shop: Workshop) -> No
     Workshop(shop.root, shop.limits).tick(at_once=True)
     assert sorted(path.name for path in home.iterdir()) == ["fresh", "named"]
     assert not list(shop.root.glob(".old-*"))
+
+
+# A clock that is set
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """From now on the machine's clock is wrong by so much."""
+    now = time.time
+    monkeypatch.setattr("time.time", lambda: now() + seconds)
+
+
+@pytest.mark.parametrize("days", [-30, 30])
+def test_a_clock_that_is_set_purges_nothing_before_its_day(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    before, pictures = training(shop), shop.data_folder(ME) / "just-uploaded"
+    shop.delete(before, ME)
+    wait_for(shop, before, "stopped")
+    pictures.mkdir()
+    set_clock(monkeypatch, days * 24 * 3600.0)
+    after = training(shop)
+    shop.delete(after, ME)
+    wait_for(shop, after, "stopped")
+    shop._tidied = 0.0
+    shop.tick(at_once=True)
+    assert {run.run_id for run in shop.list(ME) if run.deleted} == {before, after}
+    assert pictures.is_dir()
+    shop.undelete(before, ME)
+    # Nor is anything kept for ever: the day of what a wrong clock has stamped begins anew.
+    if days < 0:
+        about = About.read(shop.path(after))
+        assert about is not None
+        dataclasses.replace(about, deleted=time.time() + 1e9).write(shop.path(after))
+        os.utime(pictures, (time.time() + 1e9, time.time() + 1e9))
+        shop._tidied = 0.0
+        shop.tick(at_once=True)
+        again = About.read(shop.path(after))
+        assert again is not None
+        assert again.deleted == pytest.approx(time.time(), abs=600)
+        assert pictures.stat().st_mtime < time.time() + 1e8
+
+
+def test_a_clock_that_is_set_back_lets_nobody_jump_the_queue(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = training(shop)
+    second = shop.start(SHORT, ME)
+    set_clock(monkeypatch, -3600.0)
+    third = shop.start(SHORT, OTHER)
+    set_clock(monkeypatch, 7200.0)
+    fourth = shop.start(SHORT, OTHER)
+    places = [shop.snapshot(run).place for run in (second, third, fourth)]
+    assert places == [1, 2, 3]
+    shop.stop(first, ME)
 
 
 # Forks
@@ -473,7 +538,8 @@ def test_a_fork_from_a_checkpoint_goes_on_with_one_thing_changed(shop: Workshop)
     assert [path.stem for path in (run / "samples").iterdir()] == [f"{32:09d}"]
     snapshot = shop.snapshot(forked)
     assert snapshot.metrics[1]["images_seen"] == 64
-    assert snapshot.forked_from == {"run": run_id, "images_seen": 64}
+    origin = {"run": run_id, "name": shop.snapshot(run_id).name, "images_seen": 64}
+    assert snapshot.forked_from == origin | {"kind": "checkpoint"}
     assert "--loss hinge" in snapshot.command
     assert shop.clone(run_id, ME).loss == "relativistic", "the old run is as it was"
 
@@ -484,6 +550,29 @@ def test_a_fork_from_a_moment_is_a_warm_start_of_its_own(shop: Workshop) -> None
     run = shop.path(forked)
     assert (run / "origin" / "discriminator.safetensors").is_file()
     assert f"--warm-start {run / 'origin'}" in shop.snapshot(forked).command
+    about = About.read(run)
+    assert about is not None
+    assert about.forked_from is not None
+    assert about.forked_from["kind"] == "moment"
+
+
+def test_a_fork_calls_its_origin_as_that_is_called_today(shop: Workshop) -> None:
+    run_id = kept_run(shop)
+    forked = shop.fork(run_id, ME, 32, warm_start="anything")  # which the moment is instead
+
+    def origin() -> tuple[str, str | None]:
+        shop.snapshots.forget(shop.path(forked))
+        known = shop.snapshot(forked).forked_from
+        assert known is not None
+        return known["name"], known["run"]
+
+    shop.rename(run_id, ME, "the first")
+    assert origin() == ("the first", run_id)
+    before = About.read(shop.path(forked))
+    shop.delete(run_id, ME)
+    assert before is not None
+    assert before.forked_from is not None
+    assert origin() == (before.forked_from["name"], None), "nothing leads to what is gone"
 
 
 def test_a_fork_that_makes_no_sense_is_refused_and_leaves_nothing(shop: Workshop) -> None:

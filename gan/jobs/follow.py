@@ -155,4 +155,4 @@ class _Follower:
         self._write("training")
 
 
-_OURS = ("state", "pid", "started", "heartbeat", "acknowledged", "stopping")
+_OURS = ("state", "pid", "started", "heartbeat", "beat", "acknowledged", "stopping")

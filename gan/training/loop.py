@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,13 +47,14 @@ from gan.training.networks import (
     prepare_growth,
     warm_start,
 )
-from gan.training.parallel import END, RESTORE, STEP, Group
+from gan.training.parallel import CHANGE, END, RESTORE, STEP, Group
 from gan.training.reconstruction import reconstruction
 from gan.training.report import Clock, StepReport
 
 SAMPLES = 64  # pictures from fixed latents, to watch the same ones learn
 TRUNCATION_SAMPLES = 10_000  # latents whose mean becomes w_avg
 MOST_RESCUES = 5  # halvings of the rate after numbers broke; then it is given up
+WALK = 8  # pictures on the way from one fixed latent to another
 SHOWN_NEIGHBOURS = 16  # samples, above their nearest training pictures
 
 
@@ -130,7 +132,7 @@ class Trainer:
             self.dataset = dataclasses.replace(
                 self.dataset, labels=None, classes=None, attributes={}
             )
-        self.config = config = complete(config, self.dataset, preset)
+        self.config = self.agreed = config = complete(config, self.dataset, preset)
         self.group.check(config.batch)
         self.device = device or choose(background=True)
         self.folder, self.evaluate = folder, evaluate
@@ -193,7 +195,8 @@ class Trainer:
         while finished is None:
             self.pulse()
             clock.begin()
-            self.group.order(STEP, self.config.images)
+            self._agree()
+            self.group.order(STEP)
             clock.add(self.step(), self.logits)
             finished = self._used_up()
             evaluates = self.evaluate and (finished is not None or clock.evaluation_due())
@@ -219,6 +222,7 @@ class Trainer:
                 clock.evaluated_for(time.perf_counter() - started - paused)
             if draws or finished:
                 seen |= {"samples": self.samples(), "raw_samples": self.samples(raw=True)}
+                seen["between"] = self.between()
                 seen["moment"] = clock.moment_due() or finished is not None
             if saves or finished or seen.get("is_best"):
                 seen["checkpoint"] = self.save()
@@ -235,12 +239,20 @@ class Trainer:
     def follow(self) -> None:
         """What every process but the first does: the same steps, when it is told to."""
         while (message := self.group.receive())[0] != END:
-            command, images = message
+            command, text = message
             if command == RESTORE:
                 self.restore()
+            elif command == CHANGE:
+                self.config = TrainConfig.from_json(json.loads(text))
             else:
-                self.config = dataclasses.replace(self.config, images=images)
                 self.step()
+
+    def _agree(self) -> None:
+        """Tells the others of a configuration that was changed since the last step, such as its
+        budget, over which every schedule runs: from the next step on it is theirs too."""
+        if self.config is not self.agreed:
+            self.group.order(CHANGE, json.dumps(self.config.to_json()))
+            self.agreed = self.config
 
     def step(self) -> dict[str, Tensor]:
         """One update of each network (of the discriminator several, where the loss wants it).
@@ -496,13 +508,25 @@ class Trainer:
     def samples(self, raw: bool = False) -> np.ndarray:
         """Pictures of the fixed latents, by the averaged generator or (`raw`) by the one that is
         trained: uint8 [64, r, r, C]."""
-        resolution, generator = self.config.resolution_at(self.images_seen), self.ema
-        if raw:
-            generator = self.G
-        images = generator.synthesis(
-            generator.mapping(self.fixed_z, self.fixed_c), "const", resolution
-        )
-        return _pixels(images)
+        generator = self.G if raw else self.ema
+        return self._drawn(generator, generator.mapping(self.fixed_z, self.fixed_c))
+
+    @torch.no_grad()
+    def between(self) -> np.ndarray:
+        """Ways through w by the averaged generator, in rows of eight: each is a straight line
+        between two `samples`, of one class where there are few. uint8 [64, r, r, C]."""
+        ws = self.ema.mapping(self.fixed_z, self.fixed_c)  # [64, num_ws, w_dim]
+        rows = SAMPLES // WALK
+        classes = self.dataset.num_classes
+        apart = classes if 0 < classes <= SAMPLES - rows else rows
+        share = torch.linspace(0, 1, WALK, device=ws.device)[None, :, None, None]
+        ways = ws[:rows, None].lerp(ws[apart : apart + rows, None], share)
+        return self._drawn(self.ema, ways.flatten(0, 1))
+
+    def _drawn(self, generator: StyleGAN2, ws: Tensor) -> np.ndarray:
+        """At the resolution that is trained now."""
+        resolution = self.config.resolution_at(self.images_seen)
+        return _pixels(generator.synthesis(ws, "const", resolution))
 
     def reals(self) -> np.ndarray:
         """Pictures that it learns from, in the samples' order of classes: uint8 [64, H, H, C];

@@ -26,7 +26,7 @@ from torch.overrides import TorchFunctionMode
 from gan.errors import LabError
 
 GROUP = 4  # samples that the discriminator's minibatch statistic compares stay together
-END, STEP, RESTORE = range(3)  # what the first process may tell the others
+END, STEP, RESTORE, CHANGE = range(4)  # what the first process may tell the others
 PATIENCE = timedelta(days=30)  # a paused training is waited for; a dead process is noticed at once
 _DRAWS = {torch.rand, torch.randn, torch.randint}
 
@@ -70,17 +70,23 @@ class Group:
             grad.copy_(part.view_as(grad))
         return dict(zip(numbers, means.unbind(), strict=True))
 
-    def order(self, command: int, images: int = 0) -> None:
-        """The first process tells the others what comes next, and the budget."""
+    def order(self, command: int, text: str = "") -> None:
+        """The first process tells the others what comes next, and what belongs to it."""
         if self.size > 1 and self.leads:
-            dist.broadcast(torch.tensor([command, images]), 0)
+            content = torch.tensor(list(text.encode()), dtype=torch.uint8)
+            dist.broadcast(torch.tensor([command, len(content)]), 0)
+            if len(content):
+                dist.broadcast(content, 0)
 
-    def receive(self) -> tuple[int, int]:
-        """The others wait for it."""
+    def receive(self) -> tuple[int, str]:
+        """The others wait for it. → the command and its text."""
         message = torch.zeros(2, dtype=torch.int64)
         dist.broadcast(message, 0)
-        command, images = message.tolist()
-        return command, images
+        command, size = message.tolist()
+        content = torch.zeros(size, dtype=torch.uint8)
+        if size:
+            dist.broadcast(content, 0)
+        return command, bytes(content.tolist()).decode()
 
     def wait(self) -> None:
         """Goes on when all are here."""

@@ -31,9 +31,10 @@ class StepReport:
     `losses` holds means over those steps: what each network minimises, the mean logits, the
     penalties, and the part of the pictures on the right side of zero. Losses are no measure of
     quality; `quality` is, where an evaluation was due. `samples` are uint8 [64, r, r, C] of the
-    averaged generator, `raw_samples` of the one that is trained, `neighbours` samples in rows
-    above their nearest training pictures. `histogram` counts logits: "edges" of equal bins, and
-    how many "real" and "fake" fell into each. `pair_accuracy` is P(D(x) > D(G(z))).
+    averaged generator, `raw_samples` of the one that is trained, `between` ways from one sample
+    to another, `neighbours` samples in rows above their nearest training pictures. `histogram`
+    counts logits: "edges" of equal bins, and how many "real" and "fake" fell into each.
+    `pair_accuracy` is P(D(x) > D(G(z))).
     """
 
     images_seen: int
@@ -56,6 +57,7 @@ class StepReport:
     histogram: dict[str, list[Any]] | None = None
     alarms: tuple[Alarm, ...] = ()
     raw_samples: np.ndarray | None = None
+    between: np.ndarray | None = None
     neighbours: np.ndarray | None = None
     moment: bool = False  # worth keeping for the slider through the time of training
     restored: bool = False  # numbers broke: what was reported after `images_seen` is void

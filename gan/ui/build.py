@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from gan.loading.policy import MEGABYTE, Policy
-from gan.ui import bundle, live_socket, public_api, train_files
+from gan.ui import bundle, live_socket, public_api, sign_in, train_files
 from gan.ui.about import about
 from gan.ui.explore import explore
 from gan.ui.theme import head, theme
@@ -27,10 +27,11 @@ def build_app(first: dict[str, Any]) -> gr.Blocks:
         with gr.Column(elem_id="page-explore", elem_classes="lab-page"):
             explore(first)
         with gr.Column(elem_id="page-train", elem_classes="lab-page"):
-            train(first["models"])
+            train()
         with gr.Column(elem_id="page-about", elem_classes="lab-page"):
             about()
         public_api.attach(demo)
+    sign_in.offer(demo)
     return demo
 
 

@@ -4,17 +4,15 @@ What the page shows comes from the runs' directories (`gan.workshop`); its own s
 that is half filled in, lives in the browser, in `live/train_reducer.js`.
 """
 
-from typing import Any
-
 import gradio as gr
 
 from gan.ui import bundle, train_files, train_server
 from gan.ui.explore import space_name
 
 
-def train(models: list[dict[str, Any]]) -> gr.HTML:
-    """Adds the page to the Blocks being built. `models`: what a training can begin with."""
-    start = train_server.facts(models) | {"files": train_files.PATH, "space": space_name()}
+def train() -> gr.HTML:
+    """Adds the page to the Blocks being built."""
+    start = train_server.facts() | {"files": train_files.PATH, "space": space_name()}
     return gr.HTML(
         html_template=bundle.read("train.html"),
         js_on_load=bundle.script("train.js", "startTrain({ element, server, props, upload });"),

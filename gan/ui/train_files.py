@@ -1,6 +1,6 @@
 """Pictures and downloads of runs, over plain HTTP beside the page.
 
-    GET  /runs/<run>/<picture>.png        samples by images seen, raw-…, reals, neighbours
+    GET  /runs/<run>/<picture>.png        samples by images seen, raw-…, between-…, reals, …
     POST /runs/<run>/<download>           token=… in the form → model.safetensors, or run.zip
 
 Who has a run's id may look at it; what may be taken home is for its owner. A route of ours passes
@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import secrets
 import tempfile
 import zipfile
 from pathlib import Path
@@ -26,12 +25,13 @@ from starlette.routing import Route
 
 from gan import workshop
 from gan.errors import LabError
+from gan.ui import sign_in
 from gan.ui.live_socket import is_welcome
-from gan.workshop.records import About, owner_hash
+from gan.workshop.records import About, Owner, owns
 
 PATH = "/runs"
 WEIGHTS = "model.safetensors"
-SAMPLES = re.compile(r"(?:raw-)?\d{9}")
+SAMPLES = re.compile(r"(?:raw-|between-)?\d{9}")
 LATEST = ("reals", "neighbours")
 LONGEST_FORM = 4096  # bytes
 FOREVER = "private, max-age=31536000, immutable"  # the samples of a moment never change
@@ -69,7 +69,8 @@ async def download(request: Request) -> Response:
     body = await request.body() if int(request.headers.get("content-length", 0)) else b""
     token = parse_qs(body[:LONGEST_FORM].decode("ascii", "replace")).get("token", [""])[0]
     try:
-        folder = await asyncio.to_thread(folder_of, run, token)
+        owner = sign_in.owner(token, request)
+        folder = await asyncio.to_thread(folder_of, run, owner)
         if what == "run.zip":
             return await asyncio.to_thread(run_zip, folder)
         return model_file(folder)
@@ -77,18 +78,18 @@ async def download(request: Request) -> Response:
         return PlainTextResponse(error.message(), 403)
 
 
-def folder_of(run: str, token: str | None = None) -> Path:
-    """Where a run is. LabError where there is none, or where it isn't the token's."""
+def folder_of(run: str, owner: Owner) -> Path:
+    """Where a run is. LabError where there is none, or where it isn't the owner's."""
     folder = workshop.shared().path(run)
-    if token is not None and not owns(folder, token):
+    if not is_own(folder, owner):
         raise LabError("not_your_run")
     return folder
 
 
-def owns(folder: Path, token: str) -> bool:
-    """Whether the run in a folder was started with this token."""
+def is_own(folder: Path, owner: Owner) -> bool:
+    """Whether the run in a folder is this owner's."""
     about = About.read(folder)
-    return about is not None and secrets.compare_digest(about.owner, owner_hash(token))
+    return about is not None and owns(owner, about)
 
 
 def model_file(folder: Path) -> Response:

@@ -15,6 +15,7 @@ from gan import workshop
 from gan.errors import LabError
 from gan.jobs import launch
 from gan.publish import outlook, repo_name
+from gan.ui import sign_in
 from gan.ui.explore_server import Json, answering
 from gan.ui.train_files import folder_of
 from gan.workshop import TrainRequest, publications
@@ -35,7 +36,7 @@ async def publishing(asked: Json) -> Json:
 
 
 def _publishing(asked: Json) -> Json:
-    folder = folder_of(_text(asked, "run"), _text(asked, "token"))
+    folder = folder_of(_text(asked, "run"), sign_in.asking(asked))
     return outlook(folder) | {"login": _own_login() is not None}
 
 
@@ -48,10 +49,10 @@ async def publish(asked: Json) -> Json:
 
 
 def _publish(asked: Json) -> None:
-    run, token, repo = (_text(asked, name) for name in ("run", "token", "repo"))
+    run, owner, repo = _text(asked, "run"), sign_in.asking(asked), _text(asked, "repo")
     repo_name(repo)
     private = asked.get("private") is not False
-    workshop.shared().publish(run, token, repo, private, _hub_token(asked))
+    workshop.shared().publish(run, owner, repo, private, _hub_token(asked))
 
 
 @answering
@@ -71,16 +72,16 @@ async def rent(asked: Json) -> Json:
     {"run"}: a training on a rented machine, begun."""
     request = TrainRequest.from_json(asked.get("request"))
     rental = Rental.from_json(asked.get("rental"))
-    token, hub_token = _text(asked, "token"), _hub_token(asked)
+    owner, hub_token = sign_in.asking(asked), _hub_token(asked)
     shop = workshop.shared()
-    return {"run": await asyncio.to_thread(shop.rent, request, token, rental, hub_token)}
+    return {"run": await asyncio.to_thread(shop.rent, request, owner, rental, hub_token)}
 
 
 @answering
 async def follow_again(asked: Json) -> Json:
     """{"token", "run", "hub_token"} → {}: a job whose follower is gone is followed again."""
-    run, token, hub_token = _text(asked, "run"), _text(asked, "token"), _hub_token(asked)
-    await asyncio.to_thread(workshop.shared().follow_again, run, token, hub_token)
+    run, owner, hub_token = _text(asked, "run"), sign_in.asking(asked), _hub_token(asked)
+    await asyncio.to_thread(workshop.shared().follow_again, run, owner, hub_token)
     return {}
 
 

@@ -21,15 +21,15 @@ from typing import Any
 
 from gan import images, rendering, workshop
 from gan.errors import LabError
-from gan.loading import ModelInfo
+from gan.loading import ModelInfo, has_name
 from gan.loading.native import read_info
 from gan.loading.policy import Policy
 from gan.locale import LANGUAGES
 from gan.recipe import Recipe
-from gan.ui import train_files, train_hub, train_uploads
+from gan.ui import sign_in, train_files, train_hub, train_uploads
 from gan.ui.explore_server import Json, answering, data_url, describe
-from gan.workshop import Snapshot, TrainRequest
-from gan.workshop.records import ALIVE, now, read_status, state_of
+from gan.workshop import Owner, Snapshot, TrainRequest
+from gan.workshop.records import ALIVE, read_status, state_of
 
 SIGHT_COLUMNS, SIGHT_ROWS = 4, 2  # pictures of a data set that its tile shows
 MOST_LOOKS = 4  # at data sets on the Hub that wait at once, everybody's together
@@ -39,6 +39,7 @@ ACTIONS = (
     *("pause", "resume", "save", "stop", "delete", "undelete", "rename", "change", "go_on"),
     "stop_publishing",
 )
+DISCRIMINATOR = "discriminator.safetensors"
 SAVED_SECONDS = 10.0  # that somebody who opens a training in Explore waits for the newest
 
 # What a person chooses instead of networks: minutes, and a preset where the data's own isn't meant.
@@ -64,9 +65,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 QUALITIES = ("q", "q_low", "q_high", "kid", "floor", "coverage", "real_coverage", "copies")
 
 
-def facts(models: list[Json]) -> Json:
-    """What the page is served with: what can be chosen, and whether anything may be started.
-    `models` are those that a training can begin with."""
+def facts() -> Json:
+    """What the page is served with: what can be chosen, and whether anything may be started."""
     from gan.training.data import BUNDLED
     from gan.training.losses import LOSSES
 
@@ -74,6 +74,7 @@ def facts(models: list[Json]) -> Json:
     limits = shop.limits
     return {
         "enabled": shop.enabled,
+        "sign_in": sign_in.is_offered(),
         "own_paths": limits.own_paths,
         "most": {
             "minutes": limits.minutes,
@@ -88,7 +89,6 @@ def facts(models: list[Json]) -> Json:
         "lessons": lessons(),
         "hub_data": hub_data_facts(),
         "datasets": [dataset(name) for name in BUNDLED],
-        "models": models,
         "columns": list(COLUMNS),
         "qualities": ["images_seen", "resolution", *QUALITIES],
     }
@@ -157,7 +157,7 @@ async def look_at_hub(asked: Json) -> Json:
     """{"token", "data": a name or link} → what a data set on the Hub is: see `gan look`. Some of
     its pictures are in "image", where every choice is made."""
     data = asked.get("data")
-    read_token(asked)
+    sign_in.asking(asked)  # refuses who has none
     if not isinstance(data, str) or len(data) > LONGEST_DATA:
         raise LabError("bad_request", reason="data")
     if not _waiting_looks.acquire(blocking=False):
@@ -185,12 +185,12 @@ async def command(asked: Json) -> Json:
 async def estimate(asked: Json) -> Json:
     """{"token", "request"} → the measured costs of such a training on this machine. May take a
     minute the first time."""
-    request, token = read_request(asked), read_token(asked)
+    request, owner = read_request(asked), sign_in.asking(asked)
     if not _measurements.acquire(blocking=False):
         raise LabError("busy", waiting=MOST_MEASUREMENTS)
     try:
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(_measurer, workshop.shared().estimate, request, token)
+        found = await loop.run_in_executor(_measurer, workshop.shared().estimate, request, owner)
     finally:
         _measurements.release()
     return found.to_json()
@@ -199,8 +199,8 @@ async def estimate(asked: Json) -> Json:
 @answering
 async def start(asked: Json) -> Json:
     """{"token", "request"} → {"run"}: started, or in the queue."""
-    request, token = read_request(asked), read_token(asked)
-    return {"run": await asyncio.to_thread(workshop.shared().start, request, token)}
+    request, owner = read_request(asked), sign_in.asking(asked)
+    return {"run": await asyncio.to_thread(workshop.shared().start, request, owner)}
 
 
 @answering
@@ -211,7 +211,7 @@ async def gather(asked: Json) -> Json:
     if not isinstance(files, list):
         raise LabError("bad_request", reason="files")
     return await asyncio.to_thread(
-        train_uploads.gather, workshop.shared(), read_token(asked), files
+        train_uploads.gather, workshop.shared(), sign_in.asking(asked), files
     )
 
 
@@ -219,20 +219,14 @@ def read_request(asked: Json) -> TrainRequest:
     return TrainRequest.from_json(asked.get("request"))
 
 
-def read_token(asked: Json) -> str:
-    token = asked.get("token")
-    if not isinstance(token, str):
-        raise LabError("bad_request", reason="token")
-    return token
-
-
 # Watching
 
 
 @answering
 async def look(asked: Json) -> Json:
-    """{"token", "run"?, "since"?, "runs"?: bool} → {"snapshot": how the run is, "runs": the
-    person's runs, "deleted": those that can be brought back}: each only where it was asked for."""
+    """{"token", "run"?, "since"?, "runs"?: bool, "starts"?: bool} → {"snapshot": how the run is,
+    "runs": the person's runs, "deleted": those that can be brought back, "user": the name of who is
+    signed in, or null, "starts": see `starts`}: each only where it was asked for."""
     return await asyncio.to_thread(_look, asked)
 
 
@@ -240,16 +234,35 @@ def _look(asked: Json) -> Json:
     shop, answer = workshop.shared(), {}
     run, since = asked.get("run"), asked.get("since")
     if asked.get("runs"):
-        summaries = shop.list(read_token(asked))
+        summaries = shop.list(sign_in.asking(asked))
         answer["runs"] = [each.to_json() for each in summaries if not each.deleted]
         answer["deleted"] = [each.to_json() for each in summaries if each.deleted]
+        answer["user"] = sign_in.asking_name()
+    if asked.get("starts"):
+        answer["starts"] = starts()
     if run is not None:
         if not isinstance(since, int | None):
             raise LabError("bad_request", reason="since")
         snapshot = shop.snapshot(run)
-        mine = train_files.owns(shop.path(run), read_token(asked))
+        mine = train_files.is_own(shop.path(run), sign_in.asking(asked))
         answer["snapshot"] = shown(snapshot, since, mine) | train_hub.state(run, mine)
     return answer
+
+
+def starts() -> list[Json]:
+    """The models that a training can begin with, beside a person's own runs: those here now, also
+    the ones that were opened since the program started, whose two networks are both there."""
+    found, own_paths = [], workshop.shared().limits.own_paths
+    for info in rendering.shared().models():
+        name = info.name if has_name(info) else str(info.path.parent) if own_paths else None
+        if name is not None and is_whole(info.path):
+            found.append({"name": name, "title": dict(info.title) or {"en": info.name}})
+    return found
+
+
+def is_whole(weights: Path) -> bool:
+    """Whether a discriminator lies beside these weights, as a warm start needs it."""
+    return weights.name == train_files.WEIGHTS and (weights.parent / DISCRIMINATOR).is_file()
 
 
 def shown(snapshot: Snapshot, since: int | None, mine: bool) -> Json:
@@ -271,7 +284,7 @@ def shown(snapshot: Snapshot, since: int | None, mine: bool) -> Json:
         "command": snapshot.command,
         "request": snapshot.request,
         "settings": snapshot.settings,
-        "forked_from": snapshot.forked_from,
+        "forked_from": origin(snapshot, mine),
         "place": snapshot.place,
         "samples": snapshot.samples,
         "moments": snapshot.moments,
@@ -290,6 +303,12 @@ def shown(snapshot: Snapshot, since: int | None, mine: bool) -> Json:
     }
 
 
+def origin(snapshot: Snapshot, mine: bool) -> Json | None:
+    """What a fork goes back to. Who has only the fork's link gets no link to the other run."""
+    known = snapshot.forked_from
+    return known if known is None or mine else known | {"run": None}
+
+
 TOLD = (
     *("images_seen", "images", "seconds", "seconds_left", "images_per_second", "resolution"),
     *("target_quality", "finished", "started", "acknowledged", "obeyed"),
@@ -299,12 +318,13 @@ TOLD = (
 
 def silent_seconds(snapshot: Snapshot) -> int | None:
     """How long ago a training on this machine has last shown that it lives; None for what isn't
-    training. Who still starts has nothing to show yet."""
+    training. Who still starts has nothing to show yet. Told by the clock that all processes of a
+    machine share and nobody sets."""
     status = snapshot.status
     trains = snapshot.state == status.get("state") == "training" and not status.get("job")
-    if not trains or "heartbeat" not in status:
+    if not trains or "beat" not in status:
         return None
-    return max(0, round(now() - status["heartbeat"]))
+    return max(0, round(time.monotonic() - status["beat"]))
 
 
 def row(report: Json) -> list[float | None]:
@@ -342,49 +362,49 @@ async def act(asked: Json) -> Json:
     if action not in ACTIONS:
         raise LabError("bad_request", reason="action")
     deed = _deeds(action, asked)
-    await asyncio.to_thread(deed, run, read_token(asked))
+    await asyncio.to_thread(deed, run, sign_in.asking(asked))
     return {}
 
 
-def _deeds(action: str, asked: Json) -> Callable[[str, str], object]:
+def _deeds(action: str, asked: Json) -> Callable[[str, Owner], object]:
     shop = workshop.shared()
     if action == "rename":
-        return lambda run, token: shop.rename(run, token, str(asked.get("name", "")))
+        return lambda run, owner: shop.rename(run, owner, str(asked.get("name", "")))
     if action == "change":
         changes = {name: asked.get(name) for name in ("images", "target_quality")}
-        return lambda run, token: shop.change(run, token, **changes)
+        return lambda run, owner: shop.change(run, owner, **changes)
     if action == "go_on":
         minutes = asked.get("minutes")
         if not isinstance(minutes, int | float):
             raise LabError("bad_request", reason="minutes")
-        return lambda run, token: shop.go_on(run, token, minutes)
+        return lambda run, owner: shop.go_on(run, owner, minutes)
     return getattr(shop, "save_now" if action == "save" else action)
 
 
 @answering
 async def clone(asked: Json) -> Json:
     """{"token", "run"} → {"request"}: the settings of a run, to start another with changes."""
-    run, token = asked.get("run", ""), read_token(asked)
-    return {"request": (await asyncio.to_thread(workshop.shared().clone, run, token)).to_json()}
+    run, owner = asked.get("run", ""), sign_in.asking(asked)
+    return {"request": (await asyncio.to_thread(workshop.shared().clone, run, owner)).to_json()}
 
 
 @answering
 async def fork(asked: Json) -> Json:
     """{"token", "run", "images_seen", "request"} → {"run"}: a new run that goes on from a kept
     moment of another, with other settings."""
-    seen, run, token = asked.get("images_seen"), asked.get("run", ""), read_token(asked)
+    seen, run, owner = asked.get("images_seen"), asked.get("run", ""), sign_in.asking(asked)
     if not isinstance(seen, int):
         raise LabError("bad_request", reason="images_seen")
     request = read_request(asked)
-    return {"run": await asyncio.to_thread(_fork, run, token, seen, request)}
+    return {"run": await asyncio.to_thread(_fork, run, owner, seen, request)}
 
 
-def _fork(run: str, token: str, seen: int, request: TrainRequest) -> str:
+def _fork(run: str, owner: Owner, seen: int, request: TrainRequest) -> str:
     """Only what differs from the run's own settings is a change of it."""
     shop = workshop.shared()
-    before, after = shop.clone(run, token).to_json(), request.to_json()
+    before, after = shop.clone(run, owner).to_json(), request.to_json()
     changes = {name: value for name, value in after.items() if value != before[name]}
-    return shop.fork(run, token, seen, **changes)
+    return shop.fork(run, owner, seen, **changes)
 
 
 # Into Explore
@@ -394,8 +414,8 @@ def _fork(run: str, token: str, seen: int, request: TrainRequest) -> str:
 async def own_runs(asked: Json) -> Json:
     """{"token"} → {"runs": [{"run", "name"}]}: a person's trainings that have begun to draw, the
     newest first."""
-    token = read_token(asked)
-    summaries = await asyncio.to_thread(workshop.shared().list, token)
+    owner = sign_in.asking(asked)
+    summaries = await asyncio.to_thread(workshop.shared().list, owner)
     drawing = [each for each in summaries if not each.deleted and each.images_seen]
     return {"runs": [{"run": each.run_id, "name": each.name} for each in drawing]}
 
@@ -409,16 +429,16 @@ async def explore(asked: Json) -> Json:
     if not isinstance(revision, str):
         raise LabError("bad_request", reason="revision")
     if seen is None and not revision and isinstance(asked.get("token"), str):
-        await _saved(run, asked["token"])
+        await _saved(run, sign_in.asking(asked))
     return await asyncio.to_thread(_explore, run, seen, revision)
 
 
-async def _saved(run: str, token: str) -> None:
+async def _saved(run: str, owner: Owner) -> None:
     """Waits until the training has written its newest generator, but not for ever: in the middle
     of an evaluation it may take a while, and the one before is there."""
     shop = workshop.shared()
     try:
-        number = await asyncio.to_thread(shop.save_now, run, token)
+        number = await asyncio.to_thread(shop.save_now, run, owner)
     except LabError:  # it doesn't train, or isn't this person's
         return
     path, ends = shop.path(run), time.monotonic() + SAVED_SECONDS
@@ -496,7 +516,12 @@ def newest(folder: Path, snapshot: Snapshot) -> Path:
     found += [moment(folder, seen) for seen in snapshot.moments[-1:]]
     if not found:
         raise LabError("nothing_to_open")
-    return max(found, key=lambda each: (each / train_files.WEIGHTS).stat().st_mtime)
+    return max(found, key=lambda each: (images_seen_by(each) or 0, _written(each)))
+
+
+def _written(place: Path) -> float:
+    """When, by a clock that may have been set since: the images seen come before it."""
+    return (place / train_files.WEIGHTS).stat().st_mtime
 
 
 # Measuring takes long: it has a thread of its own, so that nobody's look waits behind it.

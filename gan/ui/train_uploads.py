@@ -16,7 +16,7 @@ from gradio.utils import get_upload_folder
 
 from gan.errors import LabError
 from gan.training.pictures import SUFFIXES
-from gan.workshop import Workshop
+from gan.workshop import Owner, Workshop
 
 MOST_FILES = 2000  # in one go; a zip file may hold more
 MOST_FILE_MEGABYTES = 64  # what the page's server takes in one file
@@ -24,7 +24,7 @@ MOST_BYTES = 512 << 20  # of one person, all data sets together
 LONGEST_NAME = 60
 
 
-def gather(shop: Workshop, token: str, files: list[Any]) -> dict[str, Any]:
+def gather(shop: Workshop, owner: Owner, files: list[Any]) -> dict[str, Any]:
     """Moves uploads into a new data set of the person: one zip file, or a folder of pictures.
 
     → {"source": what a request names, "name", "count": pictures, None for a zip}. Raises LabError.
@@ -34,7 +34,7 @@ def gather(shop: Workshop, token: str, files: list[Any]) -> dict[str, Any]:
     uploads = [_upload(each) for each in files]
     size = sum(path.stat().st_size for path, _ in uploads)
     shop.check_upload(size)
-    home = shop.data_folder(token)
+    home = shop.data_folder(owner)
     if size + _size(home) > MOST_BYTES:
         raise LabError("data_too_large", megabytes=size >> 20, most=MOST_BYTES >> 20)
     zips = [path for path, name in uploads if Path(name).suffix.lower() == ".zip"]

@@ -11,7 +11,7 @@ It knows no page, and holds no network: each training is a process of its own (`
 
 from gan.workshop.estimate import Estimate
 from gan.workshop.limits import Limits
-from gan.workshop.records import RunSummary, hub_owner
+from gan.workshop.records import Owner, Person, RunSummary
 from gan.workshop.requests import TrainRequest
 from gan.workshop.snapshot import Snapshot
 from gan.workshop.workshop import Workshop, shared
@@ -19,10 +19,11 @@ from gan.workshop.workshop import Workshop, shared
 __all__ = [
     "Estimate",
     "Limits",
+    "Owner",
+    "Person",
     "RunSummary",
     "Snapshot",
     "TrainRequest",
     "Workshop",
-    "hub_owner",
     "shared",
 ]

@@ -20,6 +20,16 @@ from gan.workshop.requests import TrainRequest
 CHANGEABLE = ("name", "images", "minutes", "target_quality", "loss", "penalties", "batch")
 
 
+def kind_at(run: Path, images_seen: int) -> str:
+    """ "checkpoint" where everything goes on, "moment" where the two networks do. LabError where
+    nothing was kept."""
+    if checkpoint_at(run, images_seen) is not None:
+        return "checkpoint"
+    if moment_at(run, images_seen) is not None:
+        return "moment"
+    raise LabError("no_such_moment", images=images_seen)
+
+
 def checkpoint_at(run: Path, images_seen: int) -> Path | None:
     path = run / "checkpoints" / f"{images_seen:012d}.safetensors"
     return path if path.is_file() else None
@@ -52,7 +62,7 @@ def fork(
         return _go_on(run, made, request.changed(**changes), checkpoint, images_seen)
     if moment is not None:
         shutil.copytree(moment, made / "origin")
-        return request.changed(**changes, warm_start=str(home / "origin"))
+        return request.changed(**changes | {"warm_start": str(home / "origin")})
     raise LabError("no_such_moment", images=images_seen)
 
 

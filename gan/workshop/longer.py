@@ -1,7 +1,9 @@
 """More minutes for a run that has ended, as the budget in images that its process is asked for.
 
 Every schedule of a training runs over its budget, so what counts is how long the whole of it takes:
-at the speed that was measured last, with what is still ahead at its own cost.
+at the speed that was measured last, with what is still ahead at its own cost. A minute more of
+`digits` after its first one was 55 s of steps with the "quick" preset and 51 s with its own; with
+evaluations and saving 62 s each (processor time, which other programs don't change).
 """
 
 from __future__ import annotations

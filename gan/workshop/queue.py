@@ -27,6 +27,7 @@ from gan.workshop.records import (
     write_json,
 )
 
+TURN = 0.001  # seconds, the least between two places in the queue
 _PROJECT = Path(__file__).parents[2]
 
 
@@ -67,8 +68,11 @@ class Queue:
 
 
 def enqueue(run: Path, **about: Any) -> None:
-    """Puts a run at the end of the queue; what it has reached stays known, but for `about`."""
-    status = read_status(run) | {"state": "queued", "queued": now(), "message": None}
+    """Puts a run at the end of the queue, also where the clock was set back since the others came;
+    what it has reached stays known, but for `about`."""
+    others = [read_status(each) for each in Queue(run.parent).waiting() if each != run]
+    turn = max([now(), *(other.get("queued", 0.0) + TURN for other in others)])
+    status = read_status(run) | {"state": "queued", "queued": turn, "message": None}
     write_json(run / "status.json", status | about)
 
 

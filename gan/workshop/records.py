@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,20 +24,44 @@ from gan.workshop.requests import TrainRequest
 ABOUT = "about.json"
 RUN_ID = re.compile(r"run-[0-9a-f]{16}")  # a folder's name that nobody guesses
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}")  # what a browser keeps
-_USER = re.compile(r"hub:[A-Za-z0-9][\w.-]{0,95}")
+_USER = re.compile(r"[A-Za-z0-9][\w.-]{0,95}")
 ALIVE = ("training", "paused")
 
 
-def hub_owner(user: str) -> str:
-    """The owner that a signed-in Hub user is. No browser's token can look like it."""
-    return f"hub:{user}"
+@dataclass(frozen=True)
+class Person:
+    """Somebody signed in on the Hub, by their user's id there, with the token of the browser that
+    they use now. What they start is the user's; what the browser started before is theirs too."""
+
+    user: str
+    token: str
 
 
-def owner_hash(owner: str) -> str:
-    """sha256 of a browser's token or a Hub user: all that is ever stored. LabError for neither."""
-    if not isinstance(owner, str) or not (_TOKEN.fullmatch(owner) or _USER.fullmatch(owner)):
+Owner = str | Person  # a str is a browser's token, and never a user
+
+
+def owner_keys(owner: Owner) -> tuple[str, ...]:
+    """sha256 of what somebody is known by, which is all that is ever stored; what is new gets the
+    first. LabError for what is no owner."""
+    token = owner.token if isinstance(owner, Person) else owner
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise LabError("bad_owner")
-    return hashlib.sha256(owner.encode()).hexdigest()
+    known = [token]
+    if isinstance(owner, Person):
+        if not _USER.fullmatch(owner.user):
+            raise LabError("bad_owner")
+        known.insert(0, f"hub:{owner.user}")  # which is no token
+    return tuple(hashlib.sha256(one.encode()).hexdigest() for one in known)
+
+
+def owner_hash(owner: Owner) -> str:
+    """What a new run of this owner says of whose it is."""
+    return owner_keys(owner)[0]
+
+
+def owns(owner: Owner, about: About) -> bool:
+    """Whether a run is this owner's."""
+    return any(secrets.compare_digest(about.owner, key) for key in owner_keys(owner))
 
 
 @dataclass(frozen=True)
@@ -47,7 +72,7 @@ class About:
     owner: str  # sha256, hex
     created: float  # seconds since 1970
     request: TrainRequest
-    forked_from: dict[str, Any] | None = None  # {"run", "images_seen"}
+    forked_from: dict[str, Any] | None = None  # {"run", "name", "images_seen", "kind"}
     queued: float | None = None  # when it took its place in the queue
     deleted: float | None = None  # when; it can be taken back until it is purged
     message: dict[str, Any] | None = None  # why the host stopped it: a LabError as JSON

@@ -64,12 +64,13 @@ class TrainRequest:
                 raise LabError("bad_training_field", name=name, value=value)
         return cls(**given)
 
-    def check(self, limits: Limits, own_folder: Path) -> None:
+    def check(self, limits: Limits, *own_folders: Path) -> None:
         """LabError for a value that can't work, or that this host doesn't allow; of a request
         that is `settled`. What only the data can tell (a folder without pictures, say) is left to
         the training to refuse.
 
-        Where `limits` allow no paths of this machine, data must be bundled or below `own_folder`.
+        Where `limits` allow no paths of this machine, data must be bundled or below one of
+        `own_folders`.
         Whose model a warm start is, only the workshop knows.
         """
         from gan.training.config import PRESETS, TrainConfig, said_batch
@@ -101,9 +102,9 @@ class TrainRequest:
             raise LabError(
                 "bad_setting", name="batch", value=self.batch, least=2, most=limits.batch
             )
-        self._check_data(limits, own_folder)
+        self._check_data(limits, own_folders)
 
-    def _check_data(self, limits: Limits, own_folder: Path) -> None:
+    def _check_data(self, limits: Limits, own_folders: tuple[Path, ...]) -> None:
         from gan.training.data import BUNDLED
         from gan.training.hub_names import is_hub_data
 
@@ -113,7 +114,8 @@ class TrainRequest:
             check_hub_data(self.data, limits)
             return
         place = Path(self.data)
-        if not limits.own_paths and own_folder.resolve() not in place.parents:
+        is_own = any(folder.resolve() in place.parents for folder in own_folders)
+        if not limits.own_paths and not is_own:
             raise LabError("not_your_data", data=place.name)
         if not place.exists():
             raise LabError("data_missing", source=self.data)

@@ -28,6 +28,8 @@ WATCHED = 64  # runs that are remembered
 class Snapshot:
     """A run at one moment. Places of files are relative to its directory.
 
+    `forked_from`, {"run", "name", "images_seen", "kind"}, is another run's "checkpoint" or
+    "moment", by its name of today; its "run" is None where that one is gone.
     `request` is what was asked for, `settings` what is trained with, None while that isn't known.
     `metrics`: reports in order, evaluations among them; the histogram only in the newest that
     has one. `alarms` are those that are active now. `message` says why it failed or was stopped,
@@ -171,7 +173,7 @@ class Snapshots:
             command=about.request.command_line(run),
             request=about.request.to_json(),
             settings=read_settings(run),
-            forked_from=about.forked_from,
+            forked_from=origin_of(run, about),
             place=self._place(run.name) if state == "queued" else None,
             status=status,
             metrics=self._metrics_of(run).lines(),
@@ -179,7 +181,7 @@ class Snapshots:
             moments=images_of(run, "moments"),
             checkpoints=images_of(run, "checkpoints"),
             pictures=[name for name in ("reals", "neighbours") if (run / f"{name}.png").is_file()]
-            + sorted(path.stem for path in (run / "samples").glob("raw-*.png")),
+            + sorted(path.stem for path in (run / "samples").glob("*-*.png")),
             alarms=status.get("alarms") or [],
             message=status.get("message") or about.message,
             log_end=log_end(run) if state in ("dead", "failed") or status.get("job") else None,
@@ -192,6 +194,16 @@ class Snapshots:
             old, _ = self._metrics.popitem(last=False)
             self._taken.pop(old, None)
         return self._metrics[run]
+
+
+def origin_of(run: Path, about: About) -> dict[str, Any] | None:
+    """Where a run was forked from, as it is now."""
+    if about.forked_from is None:
+        return None
+    parent = About.read(run.parent / about.forked_from["run"])
+    if parent is None or parent.deleted is not None:
+        return about.forked_from | {"run": None}
+    return about.forked_from | {"name": parent.name}
 
 
 def log_end(run: Path) -> str:

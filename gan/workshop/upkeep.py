@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,29 +48,48 @@ def _bytes_in(folder: Path) -> int:
     return total
 
 
-def purge(root: Path, runs: list[Path], at_work: list[Path]) -> None:
+class Clock:
+    """How old things are, by a clock of the machine that somebody may set while we run: then what
+    has really passed counts, and nothing is old because the clock was put forward."""
+
+    def __init__(self) -> None:
+        self._began, self._steady = time.time(), time.monotonic()
+
+    def age(self, stamp: float) -> float:
+        """Seconds since `stamp`, rather too few than too many."""
+        passed = self._began + time.monotonic() - self._steady
+        return min(time.time(), passed) - stamp
+
+
+def purge(root: Path, runs: list[Path], at_work: list[Path], clock: Clock) -> None:
     """Removes runs that were deleted a day ago, people's pictures that no run was made of, and
     folders that a killed server left half made."""
     for run in set(runs) - set(at_work):
         about = About.read(run)
-        deleted = None if about is None else about.deleted
-        if deleted is not None and now() - deleted > PURGED_AFTER:
+        if about is None or about.deleted is None:
+            continue
+        if about.deleted > time.time() + PURGED_AFTER:  # by a wrong clock: now it begins
+            replace(about, deleted=now()).write(run)
+        elif clock.age(about.deleted) > PURGED_AFTER:
             run.rename(root / f".old-{run.name}")
     for leftover in root.glob(".new-*"):
         with contextlib.suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > UNFINISHED_AFTER:
+            if clock.age(leftover.stat().st_mtime) > UNFINISHED_AFTER:
                 leftover.rename(root / f".old-{leftover.name[5:]}")
-    _purge_data(root, runs)
+    _purge_data(root, runs, clock)
     for old in root.glob(".old-*"):
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _purge_data(root: Path, runs: Iterable[Path]) -> None:
+def _purge_data(root: Path, runs: Iterable[Path], clock: Clock) -> None:
     """Removes data/<person>/<data set> where no run names it, a day after it came."""
     abouts = [About.read(run) for run in runs]
     named = {Path(about.request.data).resolve() for about in abouts if about is not None}
     for data in root.glob("data/*/*"):
         used = any(data.resolve() in (place, *place.parents) for place in named)
         with contextlib.suppress(OSError):
-            if not used and time.time() - data.stat().st_mtime > UNUSED_AFTER:
+            came = data.stat().st_mtime
+            if came > time.time() + UNUSED_AFTER:
+                os.utime(data)
+            elif not used and clock.age(came) > UNUSED_AFTER:
                 data.rename(root / f".old-{data.parent.name}-{data.name}")

@@ -23,7 +23,7 @@ from gan.jobs.launch import script as job_script
 from gan.system import Process, end_process, process_alive
 from gan.workshop import publications, queue, rented, upkeep
 from gan.workshop.estimate import Estimate, Estimates
-from gan.workshop.forks import fork
+from gan.workshop.forks import fork, kind_at
 from gan.workshop.limits import Limits, limits_here, training_is_on
 from gan.workshop.longer import longer
 from gan.workshop.looking import Looks
@@ -32,9 +32,12 @@ from gan.workshop.records import (
     ALIVE,
     RUN_ID,
     About,
+    Owner,
     RunSummary,
     now,
     owner_hash,
+    owner_keys,
+    owns,
     read_status,
     state_of,
     summarise,
@@ -48,7 +51,7 @@ TICK_SECONDS = 2.0
 UPKEEP_SECONDS = 30.0
 ASKED_AGAIN, ENDED = 4.0, 9.0  # seconds after a stop: SIGTERM, SIGKILL
 FILES = re.compile(
-    r"(samples/(raw-)?\d{9}|reals|neighbours)\.png|metrics\.jsonl|log\.txt"
+    r"(samples/(raw-|between-)?\d{9}|reals|neighbours)\.png|metrics\.jsonl|log\.txt"
     r"|(model|latest|moments/\d{9})/(model|discriminator)\.safetensors"
 )
 
@@ -64,6 +67,7 @@ class Workshop:
         self.snapshots = Snapshots(self._place)
         self.estimates = Estimates()
         self.looks = Looks()
+        self.clock = upkeep.Clock()
         self._ticked = self._tidied = -UPKEEP_SECONDS
         self._caring = threading.Lock()
 
@@ -74,20 +78,20 @@ class Workshop:
 
     # ---- starting and watching
 
-    def start(self, request: TrainRequest, owner: str) -> str:
+    def start(self, request: TrainRequest, owner: Owner) -> str:
         """A new run; it trains at once, or when it is its turn. → its id."""
         return self._create(owner, lambda _made, _home: self._settled(request, owner))
 
-    def list(self, owner: str) -> list[RunSummary]:
+    def list(self, owner: Owner) -> list[RunSummary]:
         """A person's runs, the newest first; deleted ones too, marked, until they are purged."""
-        mine = owner_hash(owner)
+        mine = owner_keys(owner)
         self.tick()
         places = {run: i + 1 for i, run in enumerate(self.queue.waiting())}
         abouts = [(run, About.read(run)) for run in self.queue.runs()]
         found = [
             summarise(run, about, places.get(run))
             for run, about in abouts
-            if about is not None and about.owner == mine
+            if about is not None and about.owner in mine
         ]
         return sorted(found, key=lambda each: each.created, reverse=True)
 
@@ -108,11 +112,14 @@ class Workshop:
         """The run's directory."""
         return self._find(run_id)[0]
 
-    def data_folder(self, owner: str) -> Path:
+    def data_folder(self, owner: Owner) -> Path:
         """Where a person's own pictures are kept, for `TrainRequest.data`; made here."""
-        folder = self.root / "data" / owner_hash(owner)[:32]
+        folder = self._data_folders(owner)[0]
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def _data_folders(self, owner: Owner) -> list[Path]:
+        return [self.root / "data" / key[:32] for key in owner_keys(owner)]
 
     def check_upload(self, size: int) -> None:
         """LabError where nobody may train, or where the disk has no room for `size` bytes more."""
@@ -121,7 +128,7 @@ class Workshop:
         if problem := upkeep.room(self.root, self.limits, coming=size):
             raise problem
 
-    def estimate(self, request: TrainRequest, owner: str | None = None) -> Estimate:
+    def estimate(self, request: TrainRequest, owner: Owner | None = None) -> Estimate:
         """What it would cost: measured here, which takes a while the first time; then known.
 
         Without an `owner`, only of what is bundled, or where the host allows any path."""
@@ -140,21 +147,21 @@ class Workshop:
 
     # ---- steering
 
-    def pause(self, run_id: str, owner: str) -> None:
+    def pause(self, run_id: str, owner: Owner) -> None:
         """Waits where it is, in memory; put away (stopped) when somebody else is waiting."""
         self._order(run_id, owner, action="pause")
 
-    def save_now(self, run_id: str, owner: str) -> int:
+    def save_now(self, run_id: str, owner: Owner) -> int:
         """Writes a checkpoint and the newest generator at the next step. → the order's number: the
         status names the last one that was "obeyed"."""
         return self._order(run_id, owner, action="save")
 
-    def stop(self, run_id: str, owner: str) -> None:
+    def stop(self, run_id: str, owner: Owner) -> None:
         """Acknowledged in the status within a second; saved and gone within ten."""
         with self._mine(run_id, owner) as (run, _):
             self._stop(run)
 
-    def resume(self, run_id: str, owner: str) -> None:
+    def resume(self, run_id: str, owner: Owner) -> None:
         """Goes on: a paused run at once, any other one when it is its turn."""
         self._check_enabled()
         with self._mine(run_id, owner) as (run, about):
@@ -171,7 +178,7 @@ class Workshop:
                 queue.enqueue(run)
         self.tick(at_once=True)
 
-    def go_on(self, run_id: str, owner: str, minutes: float) -> None:
+    def go_on(self, run_id: str, owner: Owner, minutes: float) -> None:
         """A run that has ended, in whatever way, trains for so many minutes more."""
         self._check_enabled()
         with self._mine(run_id, owner) as (run, about):
@@ -179,7 +186,7 @@ class Workshop:
             rented.check_here(status)
             if state_of(status) in (*ALIVE, "queued"):
                 raise LabError("run_is_not_over")
-            about.request.changed(minutes=minutes).check(self.limits, self.data_folder(owner))
+            about.request.changed(minutes=minutes).check(self.limits, *self._data_folders(owner))
             total, most = minutes + status.get("seconds", 0.0) / 60, self.limits.minutes
             if most is not None and total > most:
                 raise LabError("run_too_long", minutes=round(total, 1), most=most)
@@ -193,7 +200,7 @@ class Workshop:
     def change(
         self,
         run_id: str,
-        owner: str,
+        owner: Owner,
         images: int | None = None,
         target_quality: float | None = None,
     ) -> None:
@@ -203,61 +210,62 @@ class Workshop:
             changes = {"images": images, "target_quality": target_quality}
             changes = {name: value for name, value in changes.items() if value is not None}
             request = about.request.changed(**changes)
-            request.check(self.limits, self.data_folder(owner))
+            request.check(self.limits, *self._data_folders(owner))
             replace(about, request=request).write(run)
             queue.give_order(run, **changes)
 
-    def rename(self, run_id: str, owner: str, name: str) -> None:
+    def rename(self, run_id: str, owner: Owner, name: str) -> None:
         """What people call it; its id and its link stay."""
         with self._mine(run_id, owner) as (run, about):
             replace(about, name=_name(name, about.request)).write(run)
 
-    def delete(self, run_id: str, owner: str) -> None:
+    def delete(self, run_id: str, owner: Owner) -> None:
         """Stops it and takes it out of sight; `undelete` brings it back for a day."""
         with self._mine(run_id, owner) as (run, about):
             self._stop(run)
             _end_upload(run)
             replace(about, deleted=now()).write(run)
 
-    def undelete(self, run_id: str, owner: str) -> None:
+    def undelete(self, run_id: str, owner: Owner) -> None:
         """Brings a deleted run back, stopped."""
         with self._mine(run_id, owner) as (run, about):
             replace(about, deleted=None).write(run)
 
-    def clone(self, run_id: str, owner: str, **changes: Any) -> TrainRequest:
+    def clone(self, run_id: str, owner: Owner, **changes: Any) -> TrainRequest:
         """What was asked for, with other values: to be started as a run of its own."""
         with self._mine(run_id, owner) as (_, about):
             return about.request.changed(**{"name": about.name} | changes)
 
-    def fork(self, run_id: str, owner: str, images_seen: int, **changes: Any) -> str:
+    def fork(self, run_id: str, owner: Owner, images_seen: int, **changes: Any) -> str:
         """A new run from a checkpoint or a kept moment of this one. → its id."""
         run, about = self._find(run_id)
-        if not secrets.compare_digest(about.owner, owner_hash(owner)):
+        if not owns(owner, about):
             raise LabError("not_your_run")
-        origin = {"run": run_id, "images_seen": images_seen}
+        origin = {"run": run_id, "name": about.name, "images_seen": images_seen}
+        origin["kind"] = kind_at(run, images_seen)
         changes = {"name": about.name} | changes
 
         def fill(made: Path, home: Path) -> TrainRequest:
             asked = about.request.changed(**changes)
-            asked.check(self.limits, self.data_folder(owner))
+            asked.check(self.limits, *self._data_folders(owner))
             return fork(run, made, home, about.request, images_seen, changes)
 
         return self._create(owner, fill, origin)
 
     # ---- on rented machines
 
-    def rent(self, request: TrainRequest, owner: str, rental: Rental, token: str) -> str:
+    def rent(self, request: TrainRequest, owner: Owner, rental: Rental, token: str) -> str:
         """A new run that trains on Hugging Face's machines, with the person's own `token`, and is
         followed here. → its id."""
         token = publications.check_token(token)
         job_script(request, rental.repo)  # refuses what needs files of this machine
-        request.check(Limits(), self.data_folder(owner))
+        request.check(Limits(), *self._data_folders(owner))
         run_id = self._create(owner, lambda _made, _home: request, rental=rental)
         with self._mine(run_id, owner) as (run, about):
             rented.launch(run, about.request, rental, token)
         return run_id
 
-    def follow_again(self, run_id: str, owner: str, token: str) -> None:
+    def follow_again(self, run_id: str, owner: Owner, token: str) -> None:
         """Follows the job of a run whose follower is gone; nothing where one is there."""
         token = publications.check_token(token)
         with self._mine(run_id, owner) as (run, _):
@@ -266,7 +274,7 @@ class Workshop:
 
     # ---- to the Hub
 
-    def publish(self, run_id: str, owner: str, repo: str, private: bool, token: str) -> None:
+    def publish(self, run_id: str, owner: Owner, repo: str, private: bool, token: str) -> None:
         """Begins to send a run's model to the Hub, with the person's own `token` for it. Not
         while it trains: what is measured for the card and what is sent have to be the same."""
         self._check_enabled()
@@ -279,7 +287,7 @@ class Workshop:
                 raise LabError("publish_later", most=self.limits.uploads_at_once)
             publications.start(run, repo, private, token, self.limits.card_samples)
 
-    def stop_publishing(self, run_id: str, owner: str) -> None:
+    def stop_publishing(self, run_id: str, owner: Owner) -> None:
         """Ends an upload; the Hub shows nothing of it, because the last step alone is what shows
         the files."""
         with self._mine(run_id, owner) as (run, _):
@@ -303,7 +311,7 @@ class Workshop:
             if tidy:
                 self._tidied = time.monotonic()
                 self._keep_bounds(at_work)
-                upkeep.purge(self.root, self.queue.runs(), at_work)
+                upkeep.purge(self.root, self.queue.runs(), at_work, self.clock)
             free = self.limits.at_once - len(at_work)
             for run in waiting[: max(free, 0)] if self.enabled else ():
                 queue.launch(run)
@@ -346,21 +354,21 @@ class Workshop:
 
     # ---- how it is done
 
-    def _settled(self, request: TrainRequest, owner: str) -> TrainRequest:
+    def _settled(self, request: TrainRequest, owner: Owner) -> TrainRequest:
         """A request as it will run: checked, with everything it names found from anywhere."""
         request = request.settled(self.limits)
-        request.check(self.limits, self.data_folder(owner))
+        request.check(self.limits, *self._data_folders(owner))
         if request.warm_start is None:
             return request
         return replace(request, warm_start=self._warm_start(request.warm_start, owner))
 
-    def _warm_start(self, start: str, owner: str) -> str:
+    def _warm_start(self, start: str, owner: Owner) -> str:
         """A model's name here, one's own run by its id, or a place where the host allows any."""
         from gan.loading import list_models
 
         if RUN_ID.fullmatch(start):
             run, about = self._find(start)
-            if not secrets.compare_digest(about.owner, owner_hash(owner)):
+            if not owns(owner, about):
                 raise LabError("not_your_run")
             return str(run)
         if start in {info.name for info in list_models()}:
@@ -371,7 +379,7 @@ class Workshop:
 
     def _create(
         self,
-        owner: str,
+        owner: Owner,
         fill: Callable[[Path, Path], TrainRequest],
         origin: dict[str, Any] | None = None,
         rental: Rental | None = None,
@@ -411,7 +419,7 @@ class Workshop:
         made.rename(home)  # from now on it is there, as a whole
         return home.name
 
-    def _order(self, run_id: str, owner: str, **what: Any) -> int:
+    def _order(self, run_id: str, owner: Owner, **what: Any) -> int:
         with self._mine(run_id, owner) as (run, _):
             rented.check_here(read_status(run))
             number = queue.give_order(run, **what)
@@ -448,13 +456,13 @@ class Workshop:
         return self.root / run_id, about
 
     @contextlib.contextmanager
-    def _mine(self, run_id: str, owner: str) -> Iterator[tuple[Path, About]]:
+    def _mine(self, run_id: str, owner: Owner) -> Iterator[tuple[Path, About]]:
         """A run that belongs to `owner`, while nobody else changes anything."""
-        mine = owner_hash(owner)
+        owner_keys(owner)
         self._find(run_id)
         with writing(self.root.name), self._alone():
             run, about = self._find(run_id)
-            if not secrets.compare_digest(about.owner, mine):
+            if not owns(owner, about):
                 raise LabError("not_your_run")
             yield run, about
         self.snapshots.forget(run)

@@ -29,11 +29,12 @@ def test_nothing_overflows(
 
 
 def assert_fits(lab: Any, width: int) -> None:
-    """No part of the visible page is wider than the window, nor sticks out of it."""
+    """No part of the visible page is wider than the window, nor sticks out of it; what scrolls
+    sideways by itself is left out."""
     wide = lab.page.evaluate(
         """(width) => [...document.querySelectorAll("body *")]
           .filter((one) => one.checkVisibility())
-          .filter((one) => !one.closest(".shelf, .caption span, .equation, svg"))
+          .filter((one) => !one.closest(".shelf, .train-side, .caption span, .equation, svg"))
           .map((one) => [one, one.getBoundingClientRect()])
           .filter(([, box]) => box.width && (box.right > width + 1 || box.left < -1))
           .map(([one]) => one.outerHTML.slice(0, 90))""",
@@ -41,6 +42,23 @@ def assert_fits(lab: Any, width: int) -> None:
     )
     assert wide == []
     assert lab.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+@pytest.mark.parametrize("width", [320, 360, 390])
+def test_the_header_is_in_sight_on_every_phone(
+    new_lab: Callable[..., Any], width: int, locale: str
+) -> None:
+    """The switches lay beyond the edge of the narrowest ones."""
+    lab = new_lab(width, 568, has_touch=True, locale=locale).open()
+    parts = lab.page.locator(".lab-header :is(.brand, .pages a, .switch)")
+    boxes = [part.bounding_box() for part in parts.all()]
+    assert len(boxes) == 6
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    for one, other in pairwise(boxes):
+        assert one["x"] + one["width"] <= other["x"] + 0.5
+        assert other["height"] >= 32, "in one line, and large enough for a finger"
+    assert_fits(lab, width)
 
 
 @pytest.mark.parametrize("width", [320, 360, 390, 768, 1280])

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def old_run(runs: Path) -> str:
     (folder / "status.json").write_text(json.dumps(told))
     lines = "".join(json.dumps(report(90 * step)) + "\n" for step in range(1, 101))
     (folder / "metrics.jsonl").write_text(lines)
-    for name in ("samples/000000000", "samples/000000500", "samples/000009000", "reals"):
+    samples = ("samples/000000000", "samples/000000500", "samples/000009000")
+    for name in (*samples, "samples/between-000009000", "reals"):
         Image.effect_noise((64, 64), 90).save(folder / f"{name}.png")
     return folder.name
 
@@ -206,7 +208,9 @@ def test_a_run_is_steered_all_the_way_and_forked_from_what_was_saved(
     page.wait_for_function(FACTS_SAY, arg=" images/s")
     about = About.read(runs / forked)
     assert about is not None
-    assert about.forked_from == {"run": run, "images_seen": kept}
+    assert about.forked_from is not None
+    assert (about.forked_from["run"], about.forked_from["images_seen"]) == (run, kept)
+    assert f"at {kept:,} images, a checkpoint" in page.locator("#train-origin").text_content()
     config, _ = RunDirectory(runs / forked).read_config()
     assert (config.loss, config.warm_start) == ("hinge", None)
     assert status(runs, forked)["images_seen"] >= kept
@@ -322,6 +326,8 @@ def test_a_run_is_watched_as_its_files_tell_it(
     lit = page.locator("#train-lamps li").first.text_content() or ""
     assert "share of pairs too close 0.07" in lit
     assert page.locator("#train-chart-logits .real path").count() == 1
+    page.locator("[name=train-beside][value=between]").check(force=True)
+    page.wait_for_selector("#train-beside[src$='/between-000009000.png']")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.post_data or ""))
     page.wait_for_timeout(5000)
@@ -371,6 +377,79 @@ def test_what_has_ended_goes_on_and_what_was_deleted_comes_back(
     assert about.request.minutes == 2
     train.do("stop")
     train.wait_state("stopped")
+
+
+@pytest.fixture
+def forked(own_run: str, runs: Path) -> Iterator[str]:
+    """A run that was forked from the person's own, of which a moment and a checkpoint are there."""
+    parent, folder = runs / own_run, runs / "run-00000000000000cc"
+    for name in ("moments/000000500/", "checkpoints/000000000900.safetensors"):
+        place = parent / name
+        place.parent.mkdir()
+        place.mkdir() if name.endswith("/") else place.touch()
+    about = About.read(parent)
+    assert about is not None
+    origin = {"run": own_run, "name": "mine", "images_seen": 900, "kind": "checkpoint"}
+    folder.mkdir()
+    replace(about, name="branch", forked_from=origin).write(folder)
+    (folder / "status.json").write_text(json.dumps({"state": "stopped", "images_seen": 900}))
+    yield folder.name
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_fork_says_where_it_comes_from_and_offers_every_place(
+    train: TrainPage, forked: str, own_run: str, width: int, new_lab: Any, training_app: str
+) -> None:
+    page = train.page
+    page.set_viewport_size({"width": width, "height": 844})
+    train.open(f"?run={forked}")
+    train.wait_state("stopped")
+    told = "Forked from mine at 900 images, a checkpoint: everything went on from there"
+    assert page.locator("#train-origin").text_content() == told
+    assert_fits(train.lab, width)
+    stranger = TrainPage(new_lab(url=training_app)).open(f"?run={forked}").page
+    stranger.wait_for_selector("#train-origin:not([hidden])")
+    assert stranger.locator("#train-origin").text_content() == told
+    assert stranger.locator("#train-origin a").count() == 0, "a link to it is its owner's to give"
+    page.locator("#train-origin a").click()
+    train.wait_state("failed")
+    assert f"run={own_run}" in page.url
+    train.do("fork")
+    places = page.locator("#train-fork-at")
+    page.wait_for_selector("#train-fork:not([hidden])")
+    offered = places.locator("option").all_text_contents()
+    assert offered == ["500 images · kept moment", "900 images · checkpoint"]
+    assert places.input_value() == "900"
+    assert 0 < places.bounding_box()["y"] < 844, "in sight"
+    assert page.locator("#train-data").is_hidden(), "a checkpoint goes on with the same pictures"
+    assert_fits(train.lab, width)
+    assert page.evaluate(CONTRAST) == []
+    places.select_option("500")
+    page.locator("#train-data").wait_for()
+    assert page.locator("#train-warm").is_hidden()
+    assert "warm start" in page.locator("#train-fork-hint").text_content()
+    train.do("new")
+    page.wait_for_selector("#train-fork", state="hidden")
+
+
+def test_what_a_training_can_begin_with_is_what_is_here_now(
+    train: TrainPage, models: Path, own_run: str, runs: Path
+) -> None:
+    page, later = train.page, models / "later"
+    later.mkdir()
+    try:
+        for name in ("model.safetensors", "config.json"):
+            shutil.copy(models / "tiny" / name, later)
+        (later / "discriminator.safetensors").touch()
+        (runs / own_run / "status.json").write_text('{"state": "stopped", "images_seen": 900}')
+        page.evaluate("location.hash = '#about'")
+        page.evaluate("location.hash = '#train'")
+        for name in ("later", own_run):
+            page.wait_for_selector(f"#train-warm option[value='{name}']", state="attached")
+        assert page.locator("#train-warm option[value=tiny]").count() == 0, "half of it isn't there"
+    finally:
+        shutil.rmtree(later)
 
 
 def test_a_double_click_starts_one_training(train: TrainPage, runs: Path) -> None:

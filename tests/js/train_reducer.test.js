@@ -8,12 +8,14 @@ import {
   budgetOf,
   changesOf,
   controlsOf,
+  forkKind,
   frameIndex,
   initialState,
   isResting,
   lossOf,
   missingOf,
   penaltiesOf,
+  placesOf,
   reduce,
   requestOf,
   thinned,
@@ -162,11 +164,36 @@ test("a clone asks for the very request it was made from", () => {
   assert.deepEqual(requestOf(reduce(start(), { type: "fill", request: folder })), folder);
 });
 
+const PLACES = [
+  { seen: 500, kind: "moment" },
+  { seen: 900, kind: "checkpoint" },
+];
+const forkAt = (images_seen) => ({ run: "a", name: "a", images: 900, places: PLACES, images_seen });
+
 test("a fork is forgotten with the next plain form", () => {
-  const fork = { run: "a", images_seen: 500 };
+  const fork = forkAt(500);
   const filled = reduce(start(), { type: "fill", request: { data: "digits" }, fork });
-  assert.deepEqual(filled.fork, fork);
+  assert.deepEqual(filled.fork, { ...fork, request: { data: "digits" } });
+  assert.equal(forkKind(filled), "moment");
   assert.equal(reduce(filled, { type: "select", run: null }).fork, null);
+});
+
+test("a run is forked from every checkpoint and every kept moment", () => {
+  const places = placesOf({ moments: [0, 500, 900], checkpoints: [900, 1000] });
+  assert.deepEqual(
+    places.map(({ seen, kind }) => `${seen} ${kind}`),
+    ["0 moment", "500 moment", "900 checkpoint", "1000 checkpoint"],
+  );
+});
+
+test("another place of a fork has another budget, and keeps what was changed", () => {
+  const request = { data: "digits", images: 900, minutes: null, seed: 3 };
+  let state = reduce(start(), { type: "fill", request, fork: forkAt(500) });
+  assert.equal(requestOf(state).images, 900, "from a moment the budget begins anew");
+  state = play(state, form({ loss: "hinge", seed: 4 }), { type: "forkAt", images_seen: 900 });
+  assert.equal(forkKind(state), "checkpoint");
+  assert.equal(requestOf(state).images, 1800, "from a checkpoint it goes on");
+  assert.deepEqual([state.form.loss, state.form.seed], ["hinge", 3], "a checkpoint has its seed");
 });
 
 test("a new training after a clone begins with a new form", () => {
@@ -178,16 +205,16 @@ test("a new training after a clone begins with a new form", () => {
 });
 
 test("a fork from near the end is filled with a budget that it can go on with", () => {
-  const fork = { run: "a", images_seen: 900 };
-  const filled = (request, spent, facts = FACTS) => {
-    const fill = { type: "fill", request: { data: "digits", ...request }, fork, spent };
-    const { images, minutes } = requestOf(reduce(initialState(facts), fill));
-    return images ?? minutes;
+  const filled = (request, images, facts = FACTS) => {
+    const fork = { ...forkAt(900), images };
+    const fill = { type: "fill", request: { data: "digits", ...request }, fork };
+    const { images: asked, minutes } = requestOf(reduce(initialState(facts), fill));
+    return asked ?? minutes;
   };
-  assert.equal(filled({ images: 900, minutes: null }, 1), 1800);
-  assert.equal(filled({ images: null, minutes: 3 }, 1), 6);
-  assert.equal(filled({ images: null, minutes: 3 }, 0.3), 3, "most of it is left");
-  assert.equal(filled({ images: null, minutes: 3 }, 1, { ...FACTS, most: { minutes: 5 } }), 5);
+  assert.equal(filled({ images: 900, minutes: null }, 900), 1800);
+  assert.equal(filled({ images: null, minutes: 3 }, 900), 6);
+  assert.equal(filled({ images: null, minutes: 3 }, 3000), 3, "most of it is left");
+  assert.equal(filled({ images: null, minutes: 3 }, 900, { ...FACTS, most: { minutes: 5 } }), 5);
 });
 
 test("reports go on from ours, and begin anew after a restart", () => {

@@ -24,6 +24,7 @@ export function startTrain({ element, server, props, upload }) {
   const token = ownToken();
   let state = initialState(facts);
   let looks = 0;
+  let isFresh = false; // the form knows the models that are here since it was last shown
   let failures = 0;
   let playTimer = 0;
 
@@ -36,7 +37,8 @@ export function startTrain({ element, server, props, upload }) {
     state: () => state,
     look: () => poll.wake(),
     file: (name, run = state.run) => fileAddress(`${run}/${name}`),
-    link: () => runLink(state.run),
+    page: pageAddress,
+    link: (run = state.run) => runLink(run),
   };
   const poll = createPoll({ ask, isWanted, pace });
   const publish = createPublish(lab);
@@ -64,6 +66,7 @@ export function startTrain({ element, server, props, upload }) {
   /** The page has come into view, or gone. */
   function shown() {
     writeAddress();
+    isFresh &&= isSeen();
     if (!isSeen()) return;
     sync(null);
     poll.wake();
@@ -121,13 +124,16 @@ export function startTrain({ element, server, props, upload }) {
     const { run, watch, view } = state;
     const isWatching = view === "run" && run !== null;
     const isDue = urgencyOf(state) !== "soon" || looks % LIST_EVERY === 0;
-    const asked = { token, runs: !isWatching || state.runs === null || isDue };
+    const starts = view === "new" && !isFresh;
+    const asked = { token, runs: !isWatching || state.runs === null || isDue, starts };
     if (isWatching) Object.assign(asked, { run, since: watch?.seen ?? null });
     looks += 1;
     try {
       const answer = await call("look", asked);
       failures = 0;
-      if (answer.runs) dispatch({ type: "runs", runs: answer.runs, deleted: answer.deleted });
+      if (answer.runs) dispatch({ ...answer, type: "runs" });
+      if (answer.starts) dispatch({ type: "starts", starts: answer.starts });
+      isFresh = view === "new";
       if (answer.snapshot) dispatch({ type: "snapshot", snapshot: answer.snapshot });
     } catch (error) {
       if (error.code === "no_such_run" && isWatching) return void gone();
@@ -180,12 +186,17 @@ export function startTrain({ element, server, props, upload }) {
   }
 
   function fileAddress(name) {
-    const root = window.gradio_config.root.replace(/\/$/, "");
-    const { pathname } = new URL(root + facts.files, window.location.href);
-    return `${pathname}/${name}`;
+    return `${pageAddress(facts.files)}/${name}`;
   }
 
-  /** What a class opens to watch; it can look, and nothing else. */
+  /** A place of this app, wherever it is mounted: "/logout". */
+  function pageAddress(place) {
+    const root = window.gradio_config.root.replace(/\/$/, "");
+    return new URL(root + place, window.location.href).pathname;
+  }
+
+  /** What a class opens: it can watch, and open the generators in Explore, because to try out what was
+   * learned is the lesson. It changes nothing, and takes home neither model nor run. */
   function runLink(run) {
     const place = placeOf(window, facts.space);
     if (isInSpacePage(place)) return `${HUB}/spaces/${facts.space}?run=${run}`;

@@ -1,7 +1,7 @@
 // What the buttons of the Train page do.
 
 import { NEW_MODEL } from "./moments.js";
-import { LIVE, changesOf, requestOf } from "./train_reducer.js";
+import { LIVE, changesOf, placesOf, requestOf } from "./train_reducer.js";
 
 const ORDERS = ["pause", "resume", "save", "stop"];
 
@@ -44,7 +44,7 @@ export function createTrainDeeds(lab, more) {
     dispatch({ type: "starting", on: true });
     try {
       const { run } = from
-        ? await lab.call("fork", { token, ...from, request })
+        ? await lab.call("fork", { token, run: from.run, images_seen: from.images_seen, request })
         : await lab.call("start", { token, request });
       dispatch({ type: "select", run });
     } finally {
@@ -58,15 +58,16 @@ export function createTrainDeeds(lab, more) {
     dispatch({ type: "fill", request });
   }
 
-  /** The form with this run's settings, to go on from the kept moment that is shown. From a
-   * checkpoint the old budget goes on; from a moment it begins anew. */
+  /** The form with this run's settings, to go on from the place nearest to the picture shown. */
   async function fork() {
-    const { id: run, images, checkpoints } = watched();
-    const from = { run, images_seen: moment() };
-    const spent = checkpoints.includes(from.images_seen) ? from.images_seen / images : 0;
+    const { id: run, name, images } = watched();
+    const places = placesOf(watched());
+    const seen = lab.state().frame ?? Infinity;
+    const { seen: images_seen } = places.findLast((one) => one.seen <= seen) ?? places[0];
     const { request } = await lab.call("clone", { token, run });
-    dispatch({ type: "fill", request, fork: from, spent });
+    dispatch({ type: "fill", request, fork: { run, name, images, places, images_seen } });
     $("#train-more").open = true;
+    $("#train-fork").scrollIntoView({ block: "center" }); // the button was far down
   }
 
   // --- steering ------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import { createCosts } from "./train_costs.js";
 import { createHubPicker } from "./train_hub.js";
-import { LIVE, lossOf, missingOf, penaltiesOf, requestOf } from "./train_reducer.js";
+import { LIVE, forkKind, lossOf, missingOf, penaltiesOf, requestOf } from "./train_reducer.js";
 
 const PLAN_DELAY = 300; // milliseconds after the last change
 const SIZES = [8, 16, 32, 64, 128, 256, 512, 1024];
@@ -28,7 +28,8 @@ export function createForm(lab) {
     if (state.view !== "new" || !facts.enabled) return;
     const { language } = document.documentElement.dataset;
     if (language !== shownLanguage) build(language);
-    if (!before || state.runs !== before.runs) offerStarts(state, language);
+    if (!before || state.runs !== before.runs || state.starts !== before.starts)
+      offerStarts(state, language);
     showStart(state);
     const isNew = state.form !== shownForm;
     if (isNew) show(state);
@@ -73,11 +74,29 @@ export function createForm(lab) {
     value("#train-batch", asked.batch ?? "");
     $("#train-batch").placeholder = t("train.usual");
     value("#train-seed", asked.seed);
+    showFork(state);
     const go = state.fork ? "train.go_fork" : "train.go";
     const { data } = asked;
     const name = data === "own" || data === "hub" ? (asked[data]?.name ?? "…") : data;
     set("#train-go-text", t(go, { data: name, seen: number(state.fork?.images_seen ?? 0) }));
     plan();
+  }
+
+  /** Where a fork goes on from; what can't change from there is out of the way. */
+  function showFork(state) {
+    const { fork } = state;
+    const kind = forkKind(state);
+    form.dataset.fork = kind ?? "";
+    $("#train-fork").hidden = !fork;
+    if (!fork) return;
+    set("#train-fork-of", t("train.fork_of", { name: fork.name }));
+    const said = ({ seen, kind: its }) => t(`train.fork_${its}`, { seen: number(seen) });
+    options(
+      "#train-fork-at",
+      fork.places.map((one) => [one.seen, said(one)]),
+    );
+    $("#train-fork-at").value = fork.images_seen;
+    set("#train-fork-hint", t(`train.fork_${kind}_hint`));
   }
 
   /** A second click must not start a second training. */
@@ -162,8 +181,9 @@ export function createForm(lab) {
   }
 
   /** What a training can begin with: the models that are here, and one's own runs. */
-  function offerStarts({ runs, form: asked }, language) {
-    const models = facts.models.map((one) => [one.name, one.title?.[language] ?? one.name]);
+  function offerStarts({ starts, runs, form: asked }, language) {
+    const titleOf = ({ title }) => title[language] ?? title.en;
+    const models = (starts ?? []).map((one) => [one.name, titleOf(one)]);
     const own = (runs ?? []).filter((one) => one.images_seen > 0);
     const found = [...models, ...own.map((one) => [one.run_id, one.name])];
     const { warm_start: chosen } = asked;
@@ -226,6 +246,9 @@ export function createForm(lab) {
       if (target.name === "train-data-tile") change({ data: target.value });
       if (target.name === "train-goal-tile") change({ goal: target.value });
     });
+    $("#train-fork-at").addEventListener("change", ({ target }) =>
+      dispatch({ type: "forkAt", images_seen: Number(target.value) }),
+    );
     on("#train-name-field", "input", ({ value: name }) => ({ name }));
     on("#train-resolution", "change", ({ value: size }) => ({ resolution: Number(size) || null }));
     on("#train-minutes", "input", (input) => ({ minutes: positive(input), images: null }));
@@ -387,7 +410,11 @@ export function createForm(lab) {
     if (input.value !== String(shown)) input.value = shown;
   }
 
+  /** A list that is open stays open where nothing has changed. */
   function options(selector, pairs) {
+    const made = JSON.stringify(pairs);
+    if ($(selector).dataset.made === made) return;
+    $(selector).dataset.made = made;
     $(selector).replaceChildren(...pairs.map(([one, text]) => new Option(text, one)));
   }
 

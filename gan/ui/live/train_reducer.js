@@ -7,6 +7,7 @@ const LESSON_MINUTES = 5; // after three, some have just gone wrong; see `LESSON
 export const LIVE = ["queued", "training", "paused"]; // states that change by themselves
 const OVER = ["stopped", "dead", "failed", "finished"];
 
+const EVERYWHERE = ["name", "loss", "penalties", "target_quality", "batch"]; // that a fork may change
 const FORM = {
   data: "digits", // a bundled name, "own" or "hub"
   own: null, // {source, name, count?}: a folder of this machine, or what was uploaded
@@ -32,12 +33,15 @@ export function initialState(facts) {
     facts,
     view: "new", // "new" or "run"
     form: FORM,
-    fork: null, // {run, images_seen} where the form goes on from a moment of a run
+    fork: null, // {run, name, images, request, places, images_seen}: the form goes on from one of
+    // the `places`, [{seen, kind}], of a run with this request and a budget of so many images
     plan: null, // {command, estimate, error} of the form, null while it is being made
     isFilled: false, // the form was filled from a run
     isStarting: false, // a training was asked for, and the answer isn't there yet
+    starts: null, // models that a training can begin with, [{name, title}]; null until they are told
     runs: null, // null until the first answer
     deleted: [], // runs that can be brought back for a day
+    user: null, // the name of who is signed in with Hugging Face
     run: null, // id of the run that is watched
     watch: null, // what is known of it
     frame: null, // images seen of the picture that is shown; null: the newest
@@ -62,22 +66,20 @@ const ACTIONS = {
     return { ...state, form, plan: null };
   },
 
-  /** {request, fork?, spent?}: the form filled from a run's own settings, to start another like it;
-   * `fork`, {run, images_seen}: to go on from that moment, at which so much of the budget is `spent`:
-   * what is left must be worth a training. */
-  fill(state, { request: asked, fork = null, spent = 0 }) {
-    const request = spent > 0.5 ? { ...asked, ...doubled(asked, state.facts) } : asked;
-    const known = state.facts.datasets.some(({ name }) => name === request.data);
-    const isHub = request.data.startsWith("hub:");
-    const place = known ? null : { source: request.data, name: baseName(request.data) };
-    if (isHub) place.name = request.data.slice(4).split(/[@,]/)[0];
-    const data = known ? request.data : isHub ? "hub" : "own";
-    const given = Object.keys(FORM).filter((key) => request[key] !== undefined);
-    const form = { ...FORM, ...Object.fromEntries(given.map((key) => [key, request[key]])) };
-    const penalties = request.penalties?.split(",").filter((one) => one !== "none") ?? null;
-    Object.assign(form, { own: null, hub: null, data, goal: "custom", penalties });
-    if (place) form[data] = place;
-    return { ...state, form, plan: null, view: "new", fork, isFilled: true };
+  /** {request, fork?}: the form filled from a run's own settings, to start another like it; or, with
+   * `fork`, to go on from one of its places. */
+  fill(state, { request, fork = null }) {
+    const made = fork && { ...fork, request };
+    const form = filled(made ? forked(made, state.facts) : request, state.facts);
+    return { ...state, form, plan: null, view: "new", fork: made, isFilled: true };
+  },
+
+  /** {images_seen}: go on from another place of the same run; what both kinds may change stays. */
+  forkAt(state, { images_seen }) {
+    const fork = { ...state.fork, images_seen };
+    const kept = Object.fromEntries(EVERYWHERE.map((name) => [name, state.form[name]]));
+    const form = { ...filled(forked(fork, state.facts), state.facts), ...kept };
+    return { ...state, form, fork, plan: null };
   },
 
   /** {plan}: the command line and the estimate of `form`; one for another form is dropped. */
@@ -85,9 +87,14 @@ const ACTIONS = {
     return sameForm(form, state.form) ? { ...state, plan: { ...state.plan, ...plan } } : state;
   },
 
-  /** {runs, deleted}: this browser's runs, the newest first. */
-  runs(state, { runs, deleted = [] }) {
-    return { ...state, runs, deleted };
+  /** {runs, deleted, user}: this browser's runs, and those of who is signed in, the newest first. */
+  runs(state, { runs, deleted = [], user = null }) {
+    return { ...state, runs, deleted, user };
+  },
+
+  /** {starts}: the models that a training can begin with now. */
+  starts(state, { starts }) {
+    return { ...state, starts };
   },
 
   /** {on}: the form's training was asked for; or the answer has come. */
@@ -321,6 +328,41 @@ function nearestIndex(samples, asked) {
     if (Math.abs(each - seen) < Math.abs(samples[best] - seen)) best = i;
   });
   return best;
+}
+
+/** The places that a run can be forked from, ascending: [{seen, kind}], where "checkpoint" goes on
+ * exactly, and "moment" is a warm start from its two networks. */
+export function placesOf({ moments, checkpoints }) {
+  const every = [...new Set([...moments, ...checkpoints])].sort((a, b) => a - b);
+  const kind = (seen) => (checkpoints.includes(seen) ? "checkpoint" : "moment");
+  return every.map((seen) => ({ seen, kind: kind(seen) }));
+}
+
+/** "checkpoint" or "moment": what the form goes on from; null where it begins anew. */
+export function forkKind({ fork }) {
+  return fork?.places.find(({ seen }) => seen === fork.images_seen)?.kind ?? null;
+}
+
+/** What a fork is asked for: from a checkpoint the old budget goes on, of which enough must be left
+ * to be worth a training; from a moment it begins anew. */
+function forked(fork, facts) {
+  const { request, images, images_seen } = fork;
+  const spent = forkKind({ fork }) === "checkpoint" && images ? images_seen / images : 0;
+  return spent > 0.5 ? { ...request, ...doubled(request, facts) } : request;
+}
+
+/** The form with a request's settings. */
+function filled(request, facts) {
+  const known = facts.datasets.some(({ name }) => name === request.data);
+  const isHub = request.data.startsWith("hub:");
+  const place = known ? null : { source: request.data, name: baseName(request.data) };
+  if (isHub) place.name = request.data.slice(4).split(/[@,]/)[0];
+  const data = known ? request.data : isHub ? "hub" : "own";
+  const given = Object.keys(FORM).filter((key) => request[key] !== undefined);
+  const form = { ...FORM, ...Object.fromEntries(given.map((key) => [key, request[key]])) };
+  const penalties = request.penalties?.split(",").filter((one) => one !== "none") ?? null;
+  Object.assign(form, { own: null, hub: null, data, goal: "custom", penalties });
+  return place ? { ...form, [data]: place } : form;
 }
 
 /** Twice the budget, as far as the host allows. */

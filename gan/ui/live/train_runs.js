@@ -1,4 +1,4 @@
-// The list of this browser's runs.
+// The list of this browser's runs, and of those of who is signed in with Hugging Face.
 
 import { LIVE } from "./train_reducer.js";
 
@@ -6,6 +6,7 @@ export function createRunList(lab) {
   const { $, t, dispatch } = lab;
   const list = $("#train-runs");
   const rows = new Map(); // run id → its button
+  const hasSide = lab.facts.sign_in; // also where there is nothing yet
   let shownDeleted = "";
 
   $("[data-train=new]").addEventListener("click", () => dispatch({ type: "select", run: null }));
@@ -14,14 +15,32 @@ export function createRunList(lab) {
     const { runs, run, view, deleted } = lab.state();
     const isSame = before && runs === before.runs && run === before.run && view === before.view;
     if (isSame) return;
+    showAccount(lab.state());
     showDeleted(deleted);
     const shown = runs ?? [];
     for (const id of [...rows.keys()])
       if (!shown.some((one) => one.run_id === id)) drop(id);
     shown.forEach((one, i) => place(one, i));
-    $("#train").classList.toggle("has-runs", shown.length + deleted.length > 0);
+    $("#train").classList.toggle("has-runs", hasSide || shown.length + deleted.length > 0);
     $("[data-train=new]").setAttribute("aria-current", view === "new");
   }
+
+  /** Where people can sign in, their trainings are found from any browser. */
+  function showAccount({ user, runs: known }) {
+    const told = user ? t("train.signed_in", { name: user }) : t("train.runs_hint");
+    set($("#train-runs-hint"), told);
+    const account = $("#train-account");
+    account.hidden = !lab.facts.sign_in || known === null;
+    const link = account.firstElementChild;
+    set(link, t(user ? "train.sign_out" : "train.sign_in"));
+    link.title = user ? "" : t("train.sign_in_hint");
+    link.href = `${lab.page(user ? "/logout" : "/login/huggingface")}?_target_url=%2F%23train`;
+  }
+
+  // Within a Space's page, the Hub's own pages are longer than the frame.
+  $("#train-account a").addEventListener("click", () => {
+    window.parent?.postMessage({ type: "SET_SCROLLING", enabled: true }, "*");
+  });
 
   /** What was deleted can be brought back for a day. */
   function showDeleted(deleted) {

@@ -64,6 +64,34 @@ export function createWatch(lab) {
     $("#train-bar").setAttribute("aria-valuenow", Math.round(100 * share));
     set($("#train-facts"), facts(watch));
     showJob(watch);
+    showOrigin(watch);
+  }
+
+  /** What a fork goes back to, with a link where that run is the person's own. */
+  function showOrigin({ forked_from: origin }) {
+    const place = $("#train-origin");
+    place.hidden = !origin;
+    if (!origin) return;
+    const { run, kind } = origin;
+    const name = origin.name ?? t("train.fork_unknown");
+    const values = { name: "\n", seen: number(origin.images_seen) };
+    const told = t(`train.forked_from_${kind ?? "run"}`, values);
+    const shown = JSON.stringify([told, name, run]);
+    if (place.dataset.shown === shown) return;
+    place.dataset.shown = shown;
+    const [before, after] = told.split("\n");
+    place.replaceChildren(before, run ? link(run, name) : name, after);
+  }
+
+  function link(run, name) {
+    const made = Object.assign(document.createElement("a"), { textContent: name });
+    made.href = lab.link(run);
+    made.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      dispatch({ type: "select", run });
+    });
+    return made;
   }
 
   function showJob({ job, state }) {
@@ -132,7 +160,8 @@ export function createWatch(lab) {
     set($("#train-waiting"), isOver ? t("train.no_samples") : (waits ?? t("train.waiting")));
     const hasMoments = (watch?.moments.length ?? 0) > 0;
     $("[data-train=explore-moment]").hidden = !hasMoments;
-    $("[data-train=fork]").hidden = !hasMoments || !watch.mine || !lab.facts.enabled;
+    const canFork = hasMoments || watch?.checkpoints.length > 0;
+    $("[data-train=fork]").hidden = !canFork || !watch.mine || !lab.facts.enabled;
     if (!samples.length) {
       if (shownFrame) sheet.clear();
       shownFrame = null;
@@ -153,11 +182,10 @@ export function createWatch(lab) {
 
   const at_text = (seen) => t("train.at", { seen: number(seen) });
 
-  /** The reals, the raw samples or the neighbours, beside the timeline. */
+  /** The reals, the raw samples, the neighbours or the ways between samples, beside the timeline. */
   function showBeside(watch) {
     const pictures = watch?.pictures ?? [];
-    const raw = pictures.find((name) => name.startsWith("raw-"));
-    const name = beside === "raw" ? raw : pictures.find((one) => one === beside);
+    const name = pictures.find((one) => one === beside || one.startsWith(`${beside}-`));
     const image = $("#train-beside");
     const measured = watch?.qualities.at(-1)?.[0] ?? 0; // the nearest change with evaluations only
     const version = beside === "neighbours" ? measured : "";
