@@ -149,6 +149,30 @@ def test_what_is_no_gan_is_named_before_the_download(server: HubServer):
     assert server.asked("GET", "resolve") == server.asked("GET", "cdn") == []
 
 
+def test_who_loads_by_a_name_reads_size_and_licence_first(
+    server: HubServer,
+    model: dict[str, bytes],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("LC_ALL", "C")
+    server.commit("o/n", model, licence="cc0-1.0")
+    began: list[str] = []
+    transfer = hub_transfer.transfer
+    monkeypatch.setattr(
+        hub, "transfer", lambda *given: (began.append(capsys.readouterr().err), transfer(*given))
+    )
+    gan.load_generator("o/n")
+    size = f"{len(model['model.safetensors']) / 1e6:.1f} MB"
+    assert began == [f"o/n: model.safetensors, size: {size}, licence: cc0-1.0\n"]
+    gan.load_generator("o/n")
+    assert capsys.readouterr() == ("", ""), "nothing is downloaded again"
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    server.commit("o/other", model)
+    gan.from_pretrained("o/other")
+    assert "许可证：未知" in began[-1]
+
+
 @pytest.mark.parametrize("suffix", ["safetensors", "ckpt"])
 def test_a_diffusion_model_in_a_single_file_is_named_before_most_of_it_has_come(
     server: HubServer, suffix: str, tmp_path: Path

@@ -438,8 +438,11 @@ export function createModels(lab, upload) {
       return say([make("p", "found-error", t("models.name_it", { name, revision }))]);
     }
     if (!(await lookUp(portableName(recipe.model), recipe.revision ?? ""))) return;
-    if (found.cached && wanted === recipe) await open(found);
+    if (found.kind === "hub" && isNear(found) && wanted === recipe) await open(found);
   }
+
+  /** Is it on the server's disk? Else its size and licence are read before it is downloaded. */
+  const isNear = ({ kind, cached }) => kind !== "hub" || cached;
 
   /** The path at which this person opened the model that the recipe waits for. */
   function wantedPath() {
@@ -455,7 +458,7 @@ export function createModels(lab, upload) {
         dispatch({ type: "known", model: (await lab.call("facts", asked)).model });
       } catch {
         if (item.kind === "file") return void lookUp(item.model, item.revision);
-        if (await lookUp(item.name)) await open(found);
+        if ((await lookUp(item.name)) && isNear(found)) await open(found);
         return;
       }
     }
