@@ -30,6 +30,9 @@ MOST_TIMES, CONSTANT = 8, 48 * 1024  # kilobytes
 SMALL = StyleGAN2Config(
     resolution=8, z_dim=4, w_dim=4, mapping_layers=1, channel_base=32, channel_max=4
 )
+LARGE = StyleGAN2Config(
+    32, z_dim=512, w_dim=512, mapping_layers=8, channel_base=32768, channel_max=512
+)
 ORACLES = (
     *("sg2_skip_m8/network.pkl", "sg2_skip_m2_cond5/network.pkl", "sg2_resnet_m8/network.pkl"),
     *("sg2_skip_clamp/network.pkl", "sg2ada_skip_m8/network.pkl"),
@@ -128,13 +131,20 @@ def test_damaged_reference_networks_are_refused_or_loaded(run: Run, oracles: Pat
     check(run("mutate", oracles / name, count), count)
 
 
+def test_a_large_model_of_ours_takes_little_more_memory_than_itself(run: Run, tmp_path: Path):
+    tiny_model(tmp_path / "small")
+    tiny_model(tmp_path / "large", LARGE)
+    weights = "model.safetensors"
+    done = run("peak", tmp_path / "small" / weights, tmp_path / "large" / weights)
+    print(done)
+    assert done["generator"] > 60 * 1024
+    assert done["grown"] < 1.5 * done["generator"] + 24 * 1024
+
+
 def test_only_the_generator_of_a_large_snapshot_is_read(run: Run, tmp_path: Path):
     """Three networks of 60 MB in a file: one is read, with 1.5 times its size and a constant."""
-    config = StyleGAN2Config(
-        32, z_dim=512, w_dim=512, mapping_layers=8, channel_base=32768, channel_max=512
-    )
     file = tmp_path / "large.pkl"
-    file.write_bytes(snapshot(tiny_network(config), whole=True))
+    file.write_bytes(snapshot(tiny_network(LARGE), whole=True))
     (tmp_path / "small.pkl").write_bytes(snapshot(tiny_network(TINY)))
     done = run("peak", tmp_path / "small.pkl", file)
     print(done)
