@@ -1,4 +1,4 @@
-"""StyleGAN2's synthesis written plainly, straight from the paper: the yardstick of speed and truth.
+"""StyleGAN2 written plainly, straight from the paper: the yardstick of speed and truth.
 
 Modulation scales a copy of the weights for each sample, demodulation normalises it, and one grouped
 convolution draws the whole batch; upsampling inserts zeros, convolves, filters. Nothing is cached,
@@ -12,30 +12,68 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gan.generators.stylegan2 import StyleGAN2, Synthesis, SynthesisLayer, ToRGB
+from gan.generators.stylegan2 import SkipConv, StyleGAN2, Synthesis, SynthesisLayer, ToRGB
+
+
+def plain_mapping(generator: StyleGAN2, z: Tensor, c: Tensor | None = None) -> Tensor:
+    """z [N, z_dim], c [N, c_dim] or None → ws [N, num_ws, w_dim], without truncation."""
+    mapping, config = generator.mapping, generator.config
+    x = _normalised(z)
+    if c is not None:
+        embedded = c @ mapping.embed.weight.T / math.sqrt(config.c_dim) + mapping.embed.bias
+        x = torch.cat([x, _normalised(embedded)], dim=1)
+    for number in range(config.mapping_layers):
+        layer, lr = getattr(mapping, f"fc{number}"), config.mapping_lr
+        x = x @ (layer.weight * lr / math.sqrt(x.shape[1])).T + layer.bias * lr
+        x = math.sqrt(2) * F.leaky_relu(x, 0.2)
+    return x[:, None].expand(-1, config.num_ws, -1)
 
 
 def plain_synthesis(generator: StyleGAN2, ws: Tensor) -> Tensor:
-    """ws [N, num_ws, w_dim] → images [N, img_channels, H, W]; architecture "skip" only."""
+    """ws [N, num_ws, w_dim] → images [N, img_channels, H, W].
+
+    "skip" adds up the colours of all blocks; "orig" and "resnet" turn the last features alone into
+    colours, and "resnet" adds a shortcut to the two convolutions of each block, both halves scaled
+    by √½ so that the variance stays.
+    """
     assert isinstance(generator.synthesis, Synthesis)
-    assert generator.config.architecture == "skip"
+    architecture, clamps = generator.config.architecture, generator.config.clamps()
     x, image, row = None, None, 0
     for resolution in generator.config.block_resolutions:
         block = generator.synthesis.block(resolution)
+        shortcut, gain = None, 1.0
         if x is None:
             x = block.const.expand(len(ws), -1, -1, -1)
         else:
-            x, row = _layer(block.conv0, x, ws[:, row]), row + 1
-        x, row = _layer(block.conv1, x, ws[:, row]), row + 1
-        rgb = _to_rgb(block.torgb, x, ws[:, row])
-        if image is not None:
-            rgb = rgb + _filtered(_with_zeros(image), 4 * block.resample_filter, (2, 1))
-        image = rgb
+            if architecture == "resnet":
+                gain = math.sqrt(0.5)
+                shortcut = gain * _shortcut(block.skip, x)
+            x = _layer(block.conv0, x, ws[:, row], clamps[f"b{resolution}.conv0"])
+            row += 1
+        x = _layer(block.conv1, x, ws[:, row], clamps[f"b{resolution}.conv1"], gain)
+        row += 1
+        x = x if shortcut is None else x + shortcut
+        if architecture == "skip" or resolution == generator.resolution:
+            rgb = _to_rgb(block.torgb, x, ws[:, row], clamps[f"b{resolution}.torgb"])
+            image = rgb if image is None else rgb + _doubled(image, block.resample_filter)
     assert image is not None
     return image
 
 
-def _layer(layer: SynthesisLayer, x: Tensor, w: Tensor) -> Tensor:
+def _normalised(x: Tensor) -> Tensor:
+    return x / (x.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()
+
+
+def _shortcut(layer: SkipConv, x: Tensor) -> Tensor:
+    """Doubled, then mixed by a 1×1 convolution of equalised learning rate, without a bias."""
+    return F.conv2d(
+        _doubled(x, layer.resample_filter), layer.weight / math.sqrt(layer.weight.shape[1])
+    )
+
+
+def _layer(
+    layer: SynthesisLayer, x: Tensor, w: Tensor, clamp: float | None, gain: float = 1.0
+) -> Tensor:
     style = _affine(layer, w)  # [N, I]
     weight = layer.weight[None] * style[:, None, :, None, None]  # [N, O, I, 3, 3]
     weight = weight * (weight.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8).rsqrt()
@@ -43,15 +81,15 @@ def _layer(layer: SynthesisLayer, x: Tensor, w: Tensor) -> Tensor:
     if layer.up == 2:
         x = _filtered(x, 4 * layer.resample_filter, (1, 1))
     x = x + layer.noise_const * layer.noise_strength + layer.bias[:, None, None]
-    x = F.leaky_relu(x, 0.2) * layer.gain
-    return x if layer.clamp is None else x.clamp(-layer.clamp, layer.clamp)
+    x = F.leaky_relu(x, 0.2) * math.sqrt(2) * gain
+    return x if clamp is None else x.clamp(-clamp * gain, clamp * gain)
 
 
-def _to_rgb(layer: ToRGB, x: Tensor, w: Tensor) -> Tensor:
+def _to_rgb(layer: ToRGB, x: Tensor, w: Tensor, clamp: float | None) -> Tensor:
     style = _affine(layer, w) / math.sqrt(layer.weight.shape[1])
     weight = layer.weight[None] * style[:, None, :, None, None]
     rgb = _convolved(x, weight, up=1) + layer.bias[:, None, None]
-    return rgb if layer.clamp is None else rgb.clamp(-layer.clamp, layer.clamp)
+    return rgb if clamp is None else rgb.clamp(-clamp, clamp)
 
 
 def _affine(layer: SynthesisLayer | ToRGB, w: Tensor) -> Tensor:
@@ -70,6 +108,11 @@ def _convolved(x: Tensor, weight: Tensor, up: int) -> Tensor:
     else:
         y = F.conv2d(merged, weight.reshape(n * o, i, k, k), padding=k // 2, groups=n)
     return y.reshape(n, o, *y.shape[2:])
+
+
+def _doubled(x: Tensor, fir: Tensor) -> Tensor:
+    """[N, C, H, W] → [N, C, 2H, 2W]: zeros inserted, then filtered."""
+    return _filtered(_with_zeros(x), 4 * fir, (2, 1))
 
 
 def _with_zeros(image: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import locale as system_locale
 import os
 import sys
 import time
@@ -18,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan.errors import LabError
-from gan.locale import choose_language, text
+from gan.locale import terminal_language as language
+from gan.locale import text
 from gan.recipe import MOST_SEED, Recipe
 
 if TYPE_CHECKING:
@@ -52,13 +52,6 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # who reads our output has gone: `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-
-
-def language() -> str:
-    """The language of the terminal: from LC_ALL, LC_MESSAGES or LANG."""
-    names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    chosen = next((name for name in names if name), None) or system_locale.getlocale()[0] or ""
-    return choose_language(chosen.partition(".")[0].replace("_", "-"))
 
 
 def say(key: str, **values: object) -> str:

@@ -1,16 +1,21 @@
-"""Run by test_hostile_files.py in a process of its own; prints what it saw as JSON.
+"""Run by test_hostile_files.py in a process of its own: reads tasks, one a line, and prints what it
+saw of each as JSON. Each task is a fork, whose memory nobody else has grown, and which has already
+imported what takes seconds to import.
 
-hostile_files.py mutate FILE COUNT    loads the file in COUNT damaged forms
-hostile_files.py peak WARM_UP FILE    the memory that loading FILE takes, after WARM_UP
+mutate FILE COUNT    loads the file in COUNT damaged forms
+peak WARM_UP FILE    the memory that loading FILE takes, after WARM_UP
 """
 
+import io
 import json
+import os
 import random
 import signal
 import sys
+import traceback
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from gan.errors import LabError
 from gan.loading import load_generator
@@ -41,11 +46,44 @@ TOKENS = [
 LONGEST_SECONDS = 120  # for one load on a busy machine; a hang takes for ever
 
 
-def mutated(content: bytes, rng: random.Random) -> bytes:
-    """The bytes with one to four changes of all kinds."""
+class Watched(Content):
+    """A file in memory that notes which of its bytes are read as anything but weights."""
+
+    def __init__(self, source: bytes, name: str):
+        super().__init__(source, name)
+        self.structure: set[int] = set()
+
+    def open(self) -> BinaryIO:
+        return _Noting(self)
+
+
+class _Noting(io.BytesIO):
+    def __init__(self, content: Watched):
+        assert isinstance(content.source, bytes)
+        super().__init__(content.source)
+        self.noted = content.structure
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        start = self.tell()
+        piece = super().read(size)
+        self.noted.update(range(start, start + len(piece)))
+        return piece
+
+
+def structure_of(content: bytes) -> list[int]:
+    """Where the file says what it is; the rest is weights, in which damage is harmless."""
+    watched = Watched(content, "watched")
+    open_file(watched)
+    return sorted(watched.structure)
+
+
+def mutated(content: bytes, structure: list[int], rng: random.Random) -> bytes:
+    """The bytes with one to four changes of all kinds; every other change is in what is read as
+    structure, or where that was before the changes."""
     made = bytearray(content)
     for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(len(made) or 1)
+        at = rng.choice(structure) if rng.random() < 0.5 else rng.randrange(len(made) or 1)
+        at = min(at, max(len(made) - 1, 0))
         length = min(rng.choice((1, 2, 4, 8, 40, 300)), len(made) - at)
         piece = bytes(made[at : at + length])
         other = rng.randrange(len(made) or 1)
@@ -81,11 +119,9 @@ def load(content: bytes, ours: bool, folder: Path) -> None:
 
 def mutate(file: Path, count: int) -> dict[str, Any]:
     content, rng = file.read_bytes(), random.Random(file.name)
+    structure = structure_of(content)
     ours = file.suffix == ".safetensors" and is_ours(Content(content, file.name))
     load(content, ours, file.parent)  # imports what is imported at the first use
-    for family in FAMILIES.values():  # a damaged file may look like any of them
-        import_module(family.module)
-        assert family.reader
     before, seen, ran = peak_kilobytes(), {"loaded": 0}, []
 
     def watch(event: str, args: Any) -> None:
@@ -101,7 +137,7 @@ def mutate(file: Path, count: int) -> dict[str, Any]:
     for number in range(count):
         signal.alarm(LONGEST_SECONDS)
         try:
-            load(mutated(content, rng), ours, file.parent)
+            load(mutated(content, structure, rng), ours, file.parent)
         except LabError as error:
             error.message("en")  # which is a warning, so an error, if a value is missing
             seen[error.code] = seen.get(error.code, 0) + 1
@@ -132,7 +168,34 @@ def peak_kilobytes() -> int:
     return next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line)
 
 
+def in_a_fork(task: str, first: str, second: str) -> bool:
+    """Does the task and prints what it saw; False where it failed, or was killed for hanging."""
+    if child := os.fork():
+        return os.waitpid(child, 0)[1] == 0
+    failed = 1
+    try:
+        done = (
+            mutate(Path(first), int(second))
+            if task == "mutate"
+            else peak(Path(first), Path(second))
+        )
+        print(json.dumps(done), flush=True)
+        failed = 0
+    finally:  # nothing of the parent's goes on in the child
+        if failed:
+            traceback.print_exc()
+        os._exit(failed)
+
+
+def serve() -> None:
+    for family in FAMILIES.values():  # a damaged file may look like any of them
+        import_module(family.module)
+        assert family.reader
+    for line in sys.stdin:
+        task, first, second = json.loads(line)
+        if not in_a_fork(task, first, second):
+            print(json.dumps({"failed": line}), flush=True)
+
+
 if __name__ == "__main__":
-    task, first, second = sys.argv[1:]
-    done = mutate(Path(first), int(second)) if task == "mutate" else peak(Path(first), Path(second))
-    print(json.dumps(done))
+    serve()

@@ -28,6 +28,13 @@ def test_each_entry_can_be_asked_for():
         assert entry.to_json()["name"] == entry.name
 
 
+def test_a_licence_is_told_with_the_page_that_states_it():
+    assert sum(bool(entry.licence) for entry in catalogue()) >= 6
+    for entry in catalogue():
+        page = f"https://huggingface.co/{entry.repo}"
+        assert bool(entry.licence) == entry.licence_source.startswith(page)
+
+
 def test_catalogued_is_about_the_repository():
     assert catalogued("huggan/dcgan-mnist")
     assert catalogued("HugGAN/DCGAN-mnist")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gan.errors import LabError
 from gan.generators import dcgan
+from gan.generators.base import Generator
 from gan.generators.dcgan import DCGAN
 from gan.loading import load_generator
 from gan.loading.families import FAMILIES, detect
@@ -56,7 +57,7 @@ def opened(tensors: Mapping[str, Tensor]) -> DCGAN:
     return network
 
 
-def same_pictures(network: DCGAN, reference: nn.Module) -> None:
+def same_pictures(network: Generator, reference: nn.Module) -> None:
     z = torch.randn(3, network.z_dim, generator=torch.Generator().manual_seed(1))
     drawn = network.synthesis(network.mapping(z))
     assert error_of(drawn, reference(z[:, :, None, None])) < 1e-4
@@ -238,6 +239,31 @@ def test_a_network_with_more_than_the_column_isnt_opened(
     assert caught.value.code == code
     if code == "network_has_more":
         assert next(iter(tensors)) in str(caught.value.values["names"])
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder"),
+    [
+        ("encoder", "decoder"),
+        ("encoder_state_dict", "decoder_state_dict"),
+        ("vae_enc", "vae_dec"),
+        ("Encoder", "Decoder"),
+    ],
+)
+def test_a_decoder_in_a_table_beside_its_encoder_is_named(
+    encoder: str, decoder: str, tmp_path: Path
+):
+    tables = {encoder: discriminator().state_dict(), decoder: COLUMN.state_dict()}
+    projecting = tables | {decoder: COLUMN.state_dict() | {"fc.weight": torch.zeros(5, 9)}}
+    for tree in (tables, {"model": tables, "epoch": 3}, projecting):
+        torch.save(tree, tmp_path / "vae.pt")
+        with pytest.raises(LabError) as caught:
+            load_generator(tmp_path / "vae.pt")
+        assert caught.value.code == "looks_like_autoencoder"
+    torch.save(tables | {"generator": COLUMN.state_dict()}, tmp_path / "both.pt")
+    same_pictures(load_generator(tmp_path / "both.pt"), COLUMN)
+    torch.save({decoder: COLUMN.state_dict()}, tmp_path / "alone.pt")  # who can tell?
+    same_pictures(load_generator(tmp_path / "alone.pt"), COLUMN)
 
 
 @pytest.mark.parametrize("other", ["netD", "discriminator", "gan.critic", "encoder"])

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import constants
+from safetensors.torch import save_file
 
 import gan
 from gan import rendering
@@ -145,6 +147,51 @@ def test_what_is_no_gan_is_named_before_the_download(server: HubServer):
         assert error.code.startswith("file_is_")
         assert error.values["path"] == f"o/other:model.{suffix}"
     assert server.asked("GET", "resolve") == server.asked("GET", "cdn") == []
+
+
+def test_who_loads_by_a_name_reads_size_and_licence_first(
+    server: HubServer,
+    model: dict[str, bytes],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("LC_ALL", "C")
+    server.commit("o/n", model, licence="cc0-1.0")
+    began: list[str] = []
+    transfer = hub_transfer.transfer
+    monkeypatch.setattr(
+        hub, "transfer", lambda *given: (began.append(capsys.readouterr().err), transfer(*given))
+    )
+    gan.load_generator("o/n")
+    size = f"{len(model['model.safetensors']) / 1e6:.1f} MB"
+    assert began == [f"o/n: model.safetensors, size: {size}, licence: cc0-1.0\n"]
+    gan.load_generator("o/n")
+    assert capsys.readouterr() == ("", ""), "nothing is downloaded again"
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    server.commit("o/other", model)
+    gan.from_pretrained("o/other")
+    assert "许可证：未知" in began[-1]
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "ckpt"])
+def test_a_diffusion_model_in_a_single_file_is_named_before_most_of_it_has_come(
+    server: HubServer, suffix: str, tmp_path: Path
+):
+    tensors = {"model.diffusion_model.out.2.weight": torch.zeros(2**21)}
+    if suffix == "safetensors":
+        save_file(tensors, tmp_path / "sd.safetensors")
+    else:
+        torch.save({"state_dict": tensors}, tmp_path / "sd.ckpt")
+    content = (tmp_path / f"sd.{suffix}").read_bytes()
+    server.commit("o/stable", {f"sd-v1-4.{suffix}": content})
+    came: list[int] = []
+    error = refused(
+        lambda: fetch(look_up("o/stable", OPEN), OPEN, progress=lambda here, _: came.append(here))
+    )
+    assert error.code == "looks_like_diffusion"
+    assert error.values["path"] == f"o/stable:sd-v1-4.{suffix}"
+    assert came[-1] < 2**21 < len(content)
+    assert not list(Path(constants.HF_HUB_CACHE).rglob("*.part")), "and none of it stays"
 
 
 def test_size_and_licence_are_known_before_a_byte_is_fetched(server: HubServer):

@@ -312,7 +312,8 @@ def test_with_a_network_all_can_be_had(server: HubServer):
     told = ask("picker", {})
     assert told["online"] is True
     assert {entry["reason"] for entry in told["catalogue"]} == {None}
-    allowed = {"hub": True, "paths": True, "tokens": True, "upload_megabytes": 2048}
+    allowed = {"hub": True, "paths": True, "tokens": True}
+    allowed |= {"uploads": "/model-file", "upload_megabytes": 2048}
     assert told["allowed"] == allowed
 
 

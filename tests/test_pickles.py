@@ -155,6 +155,7 @@ def test_a_call_is_refused_by_its_name(tmp_path: Path, canary: Path, name: str):
         ("EXT2 300", b"\x80\x02\x83\x2c\x01."),
         ("EXT4 70000", b"\x80\x02\x84\x70\x11\x01\x00."),
         ("PERSID 7", b"\x80\x02P7\n."),
+        (r"PERSID \q", b"\x80\x02P\\q\n."),
         ("storage", b"\x80\x02(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x01tQ."),
         ("torch.nn.modules.os", b"\x80\x04\x8c\x08torch.nn\x8c\x0emodules.os.sys\x93."),
         ("call of str", b"\x80\x02U\x01xU\x01y\x85R."),

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.plain import plain_mapping, plain_synthesis
 from gan.generators.stylegan2 import StyleGAN2, StyleGAN2Config, upsample_image
+from gan.loading import load_generator
+from tests.families import error_of
+from tests.tiny_pickles import snapshot
 
 SMALL = StyleGAN2Config(resolution=32, z_dim=16, w_dim=16, channel_base=256, channel_max=16)
 
@@ -90,6 +94,51 @@ def test_published_weights_give_the_published_pictures(oracles):
     mixed = torch.from_numpy(reference["ws_mix4"])[: len(reference["img_mix4"])]
     drawn = generator.synthesis(mixed).numpy()
     assert np.abs(drawn - reference["img_mix4"]).max() < 1e-4 * reference["img_mix4"].std()
+
+
+PLAIN_SIZES = {
+    "32 px": SMALL,
+    "4 px": dataclasses.replace(SMALL, resolution=4),
+    "128 px": dataclasses.replace(SMALL, resolution=128, channel_base=512, channel_max=12),
+    "classes, grey": dataclasses.replace(
+        SMALL, c_dim=5, img_channels=1, z_dim=9, w_dim=13, mapping_layers=2, mapping_lr=0.1
+    ),
+    "RGBA, uneven widths": dataclasses.replace(SMALL, img_channels=4, widths=(10, 14, 7, 5)),
+    "clamped": dataclasses.replace(SMALL, conv_clamp=0.7),
+}
+
+
+@pytest.mark.parametrize("architecture", ["skip", "resnet", "orig"])
+@pytest.mark.parametrize("size", PLAIN_SIZES)
+def test_it_is_what_the_plain_equations_say(size, architecture, tmp_path):
+    """As a published file opens: nothing but the tensors says which architecture it is."""
+    drawn_from = network(dataclasses.replace(PLAIN_SIZES[size], architecture=architecture))
+    (tmp_path / "network.pkl").write_bytes(snapshot(drawn_from))
+    generator = load_generator(tmp_path / "network.pkl")
+    config = drawn_from.config
+    z = torch.randn(3, config.z_dim)
+    c = torch.eye(config.c_dim)[[0, 2, 1]] if config.c_dim else None
+    ws = plain_mapping(drawn_from, z, c)
+    assert error_of(generator.mapping(z, c), ws) < 1e-4
+    assert error_of(generator.synthesis(ws), plain_synthesis(drawn_from, ws)) < 1e-4
+    mixed = torch.randn(3, config.num_ws, config.w_dim)  # no row can be taken for its neighbour
+    assert error_of(generator.synthesis(mixed), plain_synthesis(drawn_from, mixed)) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["sg2_skip_m2_cond5", "sg2_skip_clamp", "sg2_resnet_m8"])
+def test_the_plain_equations_draw_the_published_pictures(oracles, name):
+    """Which makes them a reference for "orig" too, of which nobody has published a network."""
+    generator = load_generator(oracles / name / "network.pkl")
+    assert isinstance(generator, StyleGAN2)
+    stored = np.load(oracles / name / "reference.npz")
+    reference = {each: torch.from_numpy(stored[each]) for each in stored}
+    c = reference["c"] if generator.c_dim else None
+    ws = plain_mapping(generator, reference["z"], c)
+    assert error_of(ws, reference["ws_psi1_cutNone"]) < 1e-4
+    for rows, picture in (("ws_mixed", "img_mixed"), ("ws_random", "img_ws_random")):
+        expected = reference[picture]
+        drawn = plain_synthesis(generator, reference[rows][: len(expected)])
+        assert error_of(drawn, expected) < 1e-4
 
 
 def test_a_batch_draws_what_each_one_draws_alone():

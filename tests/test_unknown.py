@@ -49,6 +49,8 @@ def test_other_families_are_named(tmp_path: Path, code: str):
             "looks_like_diffusion",
             ["down_blocks.0.attentions.0.weight", "time_embedding.linear_1.w"],
         ),
+        ("looks_like_diffusion", ["cond_stage_model.transformer.weight", "betas"]),
+        ("looks_like_diffusion", ["first_stage_model.decoder.conv_in.weight"]),
         ("looks_like_stylegan1", ["synthesis/4x4/Const/StyleMod/weight"]),
         ("looks_like_stylegan1", ["g_synthesis.blocks.4x4.bias"]),
         (

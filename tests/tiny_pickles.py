@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan.generators.base import Generator
 from gan.generators.stylegan2 import StyleGAN2
 
 HOSTILE_SOURCE = 'raise RuntimeError("the source in a file must never be run")\n'
@@ -76,7 +77,7 @@ _PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 
 
 def snapshot(
-    network: StyleGAN2,
+    network: Generator,
     *,
     kwargs: Mapping[str, Any] | None = None,
     attributes: Mapping[str, Mapping[str, Any]] | None = None,
@@ -126,8 +127,8 @@ def _facts(own: torch.nn.Module) -> dict[str, Any]:
         facts = {"activation": "linear", "bias_gain": own.bias_gain}
     elif hasattr(own, "affine"):
         gain = getattr(own, "gain", 2**0.5) / 2**0.5
-        clamp = own.clamp
-        facts = {"conv_clamp": None if clamp is None else clamp / gain}  # pyright: ignore
+        clamp = getattr(own, "clamp", None)
+        facts = {"conv_clamp": None if clamp is None else clamp / gain}
     return facts
 
 

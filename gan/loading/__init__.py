@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from gan.loading.hub_names import is_hub_name
 from gan.loading.native import ModelInfo, is_ours, read_info, read_model, save_model
 from gan.loading.policy import Policy
 from gan.loading.sniffing import foreign, sniff
+from gan.locale import terminal_language, text
 from gan.recipe import model_name
 
 __all__ = [
@@ -56,6 +58,8 @@ def load_generator(
     `source` is a bundled name, a run directory (its best model, or else its newest), a model
     folder, a file (.safetensors, a StyleGAN snapshot, a PyTorch checkpoint), or a name on the Hub
     ("owner/name", "owner/name@revision", "owner/name:file"; a path that is there goes first).
+    What must be downloaded is announced on stderr with its size and licence: Ctrl-C keeps what has
+    come, and the next call goes on from there.
     `device` is the CPU where none is given. `room` is told before the weights are read how many
     numbers they are, and may raise. Raises LabError for a source that is missing, damaged,
     unsafe or of a family that can't be opened yet.
@@ -66,10 +70,27 @@ def load_generator(
         return _read(named / _WEIGHTS, room, named.name).to(target)
     path = here(source)
     if path is None and isinstance(source, str) and is_hub_name(source):
-        return from_hub(look_up(source), room=room).to(target)
+        found = look_up(source)
+        if not found.is_cached:
+            sys.stderr.write(f"{_about(found)}\n")
+        return from_hub(found, room=room).to(target)
     if path is None:
         raise LabError("unknown_model", name=source, known=", ".join(_named_folders()))
     return _read(_weights_file(path), room).to(target)
+
+
+def _about(found: hub.HubFile) -> str:
+    """What will be downloaded, in the terminal's language."""
+    language, size = terminal_language(), found.size_bytes
+    unknown = text("models.unknown", language)
+    return text(
+        "models.downloading",
+        language,
+        name=found.repo,
+        file=found.file,
+        size=unknown if size is None else f"{size / 1e6:,.1f} MB",
+        licence=found.licence or unknown,
+    )
 
 
 def here(source: str | Path) -> Path | None:

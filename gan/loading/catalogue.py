@@ -1,10 +1,12 @@
 """Generators on the Hub that are worth a look: `catalogue.json`, read and checked.
 
-Only what is known is told: `file` null lets the Hub's list decide, `megabytes` null and `licence`
-"" mean that nobody here has looked. What counts is what the Hub says when the entry is chosen.
+Only what is known is told: `file` null lets the Hub's list decide; `megabytes` null and `licence`
+"" mean that it isn't known. A licence comes with the page on which it was read, `licence_source`.
+What counts is what the Hub says when the entry is chosen.
 
     {"repo": "owner/name", "file": "…" | null, "family": "stylegan2", "resolution": 64 | null,
-     "draws": {"en": "…", "zh": "…"}, "licence": "", "megabytes": 117 | null, "group": "faces"}
+     "draws": {"en": "…", "zh": "…"}, "licence": "", "licence_source": "https://…" (where there is
+     a licence), "megabytes": 117 | null, "group": "faces"}
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ class Entry:
     licence: str
     megabytes: float | None
     group: str
+    licence_source: str = ""
 
     @property
     def name(self) -> str:

@@ -62,6 +62,8 @@ def open_file(source: Path | Content) -> Opened:
         found = networks_in(tree)
         for network in found:
             if (family := detect(network.shapes)) is not None:
+                if family == "dcgan" and unknown.decodes(network, found):
+                    raise LabError("looks_like_autoencoder", path=content.name)
                 _check_amount(network, content)
                 kwargs = network.kwargs or _beside(content)
                 return Opened(content, kind, family, network.label, network.tensors, kwargs)

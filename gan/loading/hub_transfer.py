@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan.errors import LabError
 from gan.loading.policy import MEGABYTE, Policy
+from gan.loading.sniffing import names_diffusion
 
 if TYPE_CHECKING:
     from gan.loading.hub import HubFile
@@ -25,6 +26,7 @@ Progress = Callable[[int, int | None], None]  # bytes that are here, bytes in al
 SECONDS = 10.0  # without a byte
 RETRIES = 4  # after a cut, without one new byte
 _CHUNK = 2**18
+_HEAD = 2**20  # bytes that show what a file is
 _SHA256, _GIT = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _MARKUP = re.compile(rb"\s*<(?:!doctype\s+html|html|\?xml)", re.IGNORECASE)
@@ -54,12 +56,15 @@ def transfer(
     import httpx2
 
     part = blob.with_name(f"{blob.name}.latent-lab.part")
-    failures = 0
+    failures, is_looked_at = 0, False
     while True:
         before = _length(part)
         try:
             for here in _stream(url, part, size, token):
                 check_size(found.file, here, policy)
+                if not is_looked_at and here >= min(size or _HEAD, _HEAD):
+                    refuse_diffusion(part, found)
+                    is_looked_at = True
                 if progress:
                     progress(here, size)
             break
@@ -137,6 +142,15 @@ def _hash(path: Path, begun: Any) -> str:
         while chunk := file.read(2**20):
             begun.update(chunk)
     return begun.hexdigest()
+
+
+def refuse_diffusion(part: Path, found: HubFile) -> None:
+    """Some thousand megabytes needn't come before it is known that they are no GAN."""
+    with part.open("rb") as file:
+        is_diffusion = names_diffusion(file.read(_HEAD))
+    if is_diffusion:
+        part.unlink()
+        raise LabError("looks_like_diffusion", path=f"{found.repo}:{found.file}")
 
 
 def refuse_page(start: bytes, found: HubFile) -> None:

@@ -197,6 +197,8 @@ class Machine:
     def _argument(self, opcode: pickletools.OpcodeInfo) -> Any:
         if opcode.name in ("GLOBAL", "INST"):
             return f"{self._line()} {self._line()}"
+        if opcode.name == "PERSID":  # pickletools would warn of a backslash in it
+            return self._line()
         return opcode.arg.reader(cast(BinaryIO, self.stream)) if opcode.arg else None
 
     def _line(self) -> str:

@@ -16,11 +16,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors.torch import save
 from torch import Tensor
@@ -38,6 +38,8 @@ KEY = "latent_lab"
 MOST_BYTES = 2 * 2**30
 LONGEST_TEXT = 2000  # characters of a name, a title, a licence
 _LARGEST_HALF = 65504.0
+_ATTEMPTS = 5  # at a file that is replaced while it is read
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -133,14 +135,16 @@ def _stored(tensor: Tensor, half: bool) -> Tensor:
 def read_model(file: Path, name: str | None = None) -> Generator:
     """The generator in a .safetensors file of ours, on the CPU in float32, in evaluation mode and
     without gradients. `name` overrides the stored one. Raises LabError."""
-    content = _read(file)
-    tensors, metadata = tables.read(Content(content, str(file)))
+    return _unchanged(_read_model, file, name)
+
+
+def _read_model(content: Content, file: Path, name: str | None) -> Generator:
+    tensors, metadata = tables.read(content)
     description = _description(metadata, file)
     family = _family(description, file)
     config = config_from_json(family, description.get("network"), file)
     generator = build(family, config, Loaded(tensors), file)
-    digest = hashlib.sha256(content).hexdigest()
-    generator.info = _info(file, name, digest, description, generator, len(content))
+    generator.info = _info(file, name, content.sha256(), description, generator, content.size)
     return generator
 
 
@@ -153,15 +157,17 @@ def read_info(file: Path, name: str | None = None) -> ModelInfo:
 
 @lru_cache(maxsize=256)
 def _read_info(file: Path, name: str | None, stamps: tuple[object, ...]) -> ModelInfo:
-    content = _read(file)
-    tensors, metadata = tables.read(Content(content, str(file)))
+    return _unchanged(_read_description, file, name)
+
+
+def _read_description(content: Content, file: Path, name: str | None) -> ModelInfo:
+    tensors, metadata = tables.read(content)
     description = _description(metadata, file)
     family = _family(description, file)
     config = config_from_json(family, description.get("network"), file)
-    digest = hashlib.sha256(content).hexdigest()
     held = sum(tensor.numel for tensor in tensors.values())
     structure = unfilled(family, config, held, file)
-    return _info(file, name, digest, description, structure, len(content))
+    return _info(file, name, content.sha256(), description, structure, content.size)
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:
@@ -180,15 +186,20 @@ def is_ours(content: Content) -> bool:
     return KEY in tables.read(content)[1]
 
 
-def _read(file: Path) -> bytes:
-    """The whole file at once: what is hashed is what is used, even while a training replaces it."""
-    try:
-        size = file.stat().st_size
-        if size > MOST_BYTES:
-            raise LabError("model_too_large", path=file, gigabytes=round(size / 2**30, 1))
-        return file.read_bytes()
-    except OSError as error:
-        raise LabError("damaged_model", path=file, reason=error.strerror) from error
+def _unchanged(read: Callable[[Content, Path, str | None], Read], file: Path, name: Any) -> Read:
+    """What is hashed is what is used, even while a training replaces the file: it is then read
+    anew. Read piece by piece: a whole file in memory would be a second generator."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        content = Content(file, str(file))
+        if content.size > MOST_BYTES:
+            gigabytes = round(content.size / 2**30, 1)
+            raise LabError("model_too_large", path=file, gigabytes=gigabytes)
+        try:
+            return read(content, file, name)
+        except LabError as error:
+            if error.code != "model_changed" or attempt == _ATTEMPTS:
+                raise
+    raise AssertionError
 
 
 def _description(metadata: Mapping[str, str], file: Path) -> dict[str, Any]:

@@ -10,6 +10,8 @@ _PICKLE_STARTS = b"\x80(]}cViItlLdN\x8c\x95"  # a protocol's number, or the old 
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM")
 _ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")
 _HEAD = 4096
+# What the tensors of a diffusion model in a single file are called: its three networks
+DIFFUSION = ("model.diffusion_model.", "cond_stage_model.", "first_stage_model.")
 
 
 def sniff(content: Content) -> str:
@@ -27,6 +29,12 @@ def sniff(content: Content) -> str:
     if head[:1] in [bytes([start]) for start in _PICKLE_STARTS]:
         return "pickle"
     raise LabError("unknown_format", path=name, start=head[:16].hex(" "))
+
+
+def names_diffusion(head: bytes) -> bool:
+    """Do the first bytes of a file list the tensors of a diffusion model? Both safetensors and
+    torch's zip begin with their table, so some hundred kilobytes tell."""
+    return any(name.encode() in head for name in DIFFUSION)
 
 
 def foreign(name: str, path: object = None) -> LabError | None:

@@ -12,11 +12,16 @@ from collections.abc import Iterable
 from gan.errors import LabError
 from gan.generators import dcgan
 from gan.loading.networks import Network
+from gan.loading.sniffing import DIFFUSION
 
 _SHOWN = 3  # names of tensors, in a message
 
-_DIFFUSION = (
-    r"model\.diffusion_model\.|(unet\.)?(down_blocks|up_blocks|mid_block)\.|time_embed\w*\."
+_DIFFUSION = "|".join(
+    (*map(re.escape, DIFFUSION), r"(unet\.)?(down_blocks|up_blocks|mid_block)\.|time_embed\w*\.")
+)
+_ENCODER, _DECODER = (
+    re.compile(rf"(?:.*[._-])?(?:{name})(?:[._-].*)?", re.IGNORECASE)
+    for name in ("enc|encoder", "dec|decoder")
 )
 _STYLEGAN1 = r".*(StyleMod|style_mod|\badain\w*\b|progression\.\d).*|g_synthesis\.blocks\..*"
 _DISCRIMINATOR = r"b\d+\.fromrgb\.weight|b4\.(mbstd|fc|out)\..*|final_conv\..*|final_linear\..*"
@@ -43,6 +48,15 @@ def explained(path: str, found: list[Network]) -> LabError:
             count=len(set(names)),
             names=", ".join(sorted(set(names))[:_SHOWN]),
         )
+    )
+
+
+def decodes(network: Network, found: list[Network]) -> bool:
+    """Is this the decoder of an autoencoder, whose encoder is in a table beside it?"""
+    place, _, name = network.label.rpartition("/")
+    beside = (other.label.rpartition("/") for other in found)
+    return bool(_DECODER.fullmatch(name)) and any(
+        where == place and _ENCODER.fullmatch(other) for where, _, other in beside
     )
 
 
@@ -82,6 +96,8 @@ def _no_gan(path: str, names: list[str]) -> LabError | None:
 
 def _more_than_dcgan(path: str, found: list[Network]) -> LabError | None:
     """A network that has a DCGAN's layers and others: an autoencoder, or a GAN built otherwise."""
+    if any(decodes(network, found) for network in found):
+        return LabError("looks_like_autoencoder", path=path)
     for network in found:
         more = dcgan.more_than_a_column(network.shapes)
         if any("encoder" in name.lower() for name in more):

@@ -6,6 +6,8 @@ A missing text or value never stops the program: it warns, and shows the key or 
 """
 
 import json
+import locale as system_locale
+import os
 import re
 import warnings
 from functools import cache
@@ -42,6 +44,13 @@ def choose_language(header: str | None) -> str:
         if language in LANGUAGES and quality > best_quality:
             best, best_quality = language, quality
     return best
+
+
+def terminal_language() -> str:
+    """The language of the terminal: from LC_ALL, LC_MESSAGES or LANG."""
+    names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    chosen = next((name for name in names if name), None) or system_locale.getlocale()[0] or ""
+    return choose_language(chosen.partition(".")[0].replace("_", "-"))
 
 
 def _fill(key: str, template: str, values: dict[str, object]) -> str:

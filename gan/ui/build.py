@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from gan.loading.policy import MEGABYTE, Policy
-from gan.ui import bundle, live_socket, public_api, sign_in, train_files
+from gan.ui import bundle, live_socket, model_files, public_api, sign_in, train_files
 from gan.ui.about import about
 from gan.ui.explore import explore
 from gan.ui.theme import head, theme
@@ -56,7 +56,9 @@ def launch_options() -> dict[str, Any]:
     """What `launch()` needs so that the page looks and behaves as it should."""
     upload = Policy.from_environment().upload_most_bytes
     return {
-        "app_kwargs": {"routes": [*live_socket.routes(), *train_files.routes()]},
+        "app_kwargs": {
+            "routes": [*live_socket.routes(), *train_files.routes(), *model_files.routes()]
+        },
         "theme": theme(),
         "head": head(),
         "footer_links": [],

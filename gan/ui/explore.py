@@ -20,7 +20,7 @@ def explore(first: dict[str, Any]) -> gr.HTML:
     start |= {"recipe_within": images.RECIPE_WITHIN}
     return gr.HTML(
         html_template=bundle.read("icons.html") + bundle.read("explore.html"),
-        js_on_load=bundle.script("explore.js", "startExplore({ element, server, props, upload });"),
+        js_on_load=bundle.script("explore.js", "startExplore({ element, server, props });"),
         server_functions=[
             *explore_server.FUNCTIONS,
             *models_server.FUNCTIONS,

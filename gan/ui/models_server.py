@@ -28,6 +28,7 @@ from gan.loading.catalogue import Entry, catalogue
 from gan.loading.policy import CATALOGUE, MEGABYTE, Policy
 from gan.openings import FILES, Dropped, Openings, Source
 from gan.recipe import Recipe
+from gan.ui import model_files
 from gan.ui.explore_server import Json, answering, describe
 
 Result = TypeVar("Result")
@@ -59,6 +60,7 @@ def allowed(policy: Policy) -> Json:
         "hub": policy.hub,
         "paths": policy.paths,
         "tokens": policy.hub and set(policy.hub_allow) != {CATALOGUE},  # which is public
+        "uploads": model_files.PATH,
         "upload_megabytes": policy.upload_most_bytes // MEGABYTE,
     }
 

@@ -2,6 +2,8 @@
 a link that needs one."""
 
 import base64
+import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,13 @@ from typing import Any
 import pytest
 
 import gan
+from gan.workshop import TrainRequest
+from gan.workshop.records import About, owner_hash
 from tests.browser.conftest import serving
 from tests.hub_server import TOKEN, Fault, HubServer
 from tests.tiny import TINY_CLASSES, tiny_model
 
+MINE, RUN = "a" * 32, "run-00000000000000dd"
 ONLINE = {"HF_HUB_OFFLINE": "0", "SPACE_ID": "", "HF_TOKEN_PATH": "/nonexistent"}
 
 
@@ -28,10 +33,35 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
 
 
 @pytest.fixture(scope="module")
-def online(models: Path, hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a training of mine that draws."""
+    folder = tmp_path_factory.mktemp("runs") / RUN
+    folder.mkdir()
+    request = TrainRequest("digits-tiny", images=9000)
+    About("My digits", owner_hash(MINE), 1e9, request).write(folder)
+    told = {"state": "finished", "finished": "budget", "images_seen": 9000, "images": 9000}
+    (folder / "status.json").write_text(json.dumps(told))
+    tiny_model(folder / "latest", TINY_CLASSES, seed=12)
+    return folder.parent
+
+
+@pytest.fixture(scope="module")
+def uploads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("uploads")
+
+
+@pytest.fixture(scope="module")
+def online(
+    models: Path,
+    hub: HubServer,
+    runs: Path,
+    uploads: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
     """The address of an app that reaches the Hub."""
     cache = str(tmp_path_factory.mktemp("hub-cache"))
     places = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": cache, "LATENT_LAB_MODELS": str(models)}
+    places |= {"LATENT_LAB_RUNS": str(runs), "GRADIO_TEMP_DIR": str(uploads)}
     with serving(["app.py", "--model", "tiny", "--port"], **ONLINE, **places) as url:
         yield url
 
@@ -300,6 +330,142 @@ def test_a_dropped_model_is_ones_own(new_lab: Callable[..., Any], app: str, tmp_
     assert "My faces" not in other.page.locator("#lab-models").text_content()
     lab.page.reload()
     assert drawn(lab, "_file/My-faces") == recipe, "a link with its revision finds it again"
+
+
+def test_ones_own_trainings_are_in_the_list(new_lab: Callable[..., Any], online: str) -> None:
+    lab = new_lab(url=online)
+    lab.page.add_init_script(f"localStorage.setItem('latent-lab.token.v1', '{MINE}')")
+    lab.open().do("models")
+    mine = lab.page.locator("#lab-models-runs .model")
+    mine.get_by_text("My digits").dblclick()  # it is opened once
+    drawn(lab, RUN)
+    assert lab.page.locator("#lab-models").is_hidden()
+    assert "3 classes" in lab.page.locator(".model-facts").text_content()
+    lab.do("models")
+    lab.page.locator("#lab-models-runs .model[aria-current=true]").wait_for()
+    assert "My digits" not in lab.page.locator("#lab-models-here").text_content()
+    other = new_lab(url=online).open()
+    other.do("models")
+    other.page.wait_for_selector("#lab-catalogue .model")
+    assert "My digits" not in other.page.locator("#lab-models").text_content()
+
+
+def test_a_file_on_its_way_says_how_far_it_is_and_can_be_stopped(
+    new_lab: Callable[..., Any], online: str, uploads: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "large.pkl").write_bytes(bytes(8_000_000))
+    tiny_model(tmp_path / "mine", seed=13)
+    lab = new_lab(url=online).open()
+    lab.do("models")
+    lab.page.wait_for_selector("#lab-catalogue .model")
+    slowly = {"offline": False, "latency": 0, "downloadThroughput": -1}
+    line = lab.page.context.new_cdp_session(lab.page)
+    line.send("Network.emulateNetworkConditions", slowly | {"uploadThroughput": 1_000_000})
+    lab.page.locator("#lab-model-file").set_input_files(tmp_path / "large.pkl")
+    card = lab.page.locator("#lab-found")
+    bar = card.locator("[role=progressbar]:not(.is-endless)")
+    lab.page.wait_for_function(
+        "Number(document.querySelector('#lab-found [aria-valuenow]')?.ariaValueNow) >= 20"
+    )
+    assert 20 <= int(bar.get_attribute("aria-valuenow")) < 100
+    assert "of 8.0 MB" in card.text_content()
+    card.get_by_text("Stop").click()
+    card.wait_for(state="hidden")
+    line.send("Network.emulateNetworkConditions", slowly | {"uploadThroughput": -1})
+    lab.page.locator("#lab-model-file").set_input_files(tmp_path / "mine" / "model.safetensors")
+    drawn(lab, "_file/model")
+    assert lab.page.locator("#lab-models").is_hidden()
+    left = [path for path in uploads.rglob("*") if path.is_file() and path.stat().st_size > 10**6]
+    assert left == [], "what was stopped stays on no disk"
+
+
+def test_a_recent_model_that_must_be_downloaded_again_shows_its_size_first(
+    new_lab: Callable[..., Any], online: str, hub: HubServer, tmp_path: Path
+) -> None:
+    tiny_model(tmp_path / "far", seed=14)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "far").iterdir()}
+    hub.commit("someone/far", files, licence="mit")
+    item = {"kind": "hub", "name": "someone/far", "title": "Far", "detail": ""}
+    item |= {"model": "someone/far", "revision": "0" * 12}
+    lab = new_lab(url=online).open()
+    lab.page.evaluate(
+        "(item) => localStorage.setItem('latent-lab.models.v1', JSON.stringify([item]))", item
+    )
+    lab.do("models")
+    lab.page.locator("#lab-models-recent .model").click()
+    card = lab.page.locator("#lab-found")
+    card.get_by_text("Download").wait_for()
+    assert "mit" in card.text_content()
+    card.locator(".keep").click()
+    drawn(lab, "someone/far")
+
+
+class Held:
+    """The page's questions of one kind: each waits until it is let go."""
+
+    def __init__(self, page: Any, function: str):
+        self.page, self.routes = page, []
+        self.name = f'"fn_name":"{function}"'
+        page.route(re.compile("component_server"), self._asked)
+
+    def _asked(self, route: Any) -> None:
+        if self.name in (route.request.post_data or ""):
+            self.routes.append(route)
+        else:
+            route.continue_()
+
+    def wait(self, count: int) -> None:
+        """Until so many have been asked."""
+        for _ in range(500):
+            if len(self.routes) >= count:
+                return
+            self.page.wait_for_timeout(20)
+        raise AssertionError(f"{len(self.routes)} of {count} were asked")
+
+
+def test_of_two_questions_the_newer_answer_is_shown(
+    new_lab: Callable[..., Any], online: str, hub: HubServer
+) -> None:
+    hub.commit("someone/first", {"G.pkl": bytes(5000)}, licence="licence-of-the-first")
+    lab = new_lab(url=online).open()
+    held = Held(lab.page, "look")
+    look_up(lab, "someone/first")
+    lab.page.locator("#lab-find-name").fill("someone/small")
+    lab.page.keyboard.press("Enter")
+    held.wait(2)
+    card = lab.page.locator("#lab-found")
+    held.routes[1].continue_()
+    card.get_by_text("cc0-1.0").wait_for()
+    with lab.page.expect_response(lambda answer: held.name in (answer.request.post_data or "")):
+        held.routes[0].continue_()
+    lab.page.wait_for_timeout(100)
+    assert "licence-of-the-first" not in card.text_content()
+    assert "cc0-1.0" in card.text_content()
+
+
+def test_two_clicks_open_once_and_who_stopped_before_the_ticket_gives_it_back(
+    new_lab: Callable[..., Any], online: str
+) -> None:
+    lab = new_lab(url=online).open()
+    held = Held(lab.page, "open_model")
+    look_up(lab, "someone/small")
+    card = lab.page.locator("#lab-found")
+    card.locator(".keep").wait_for()
+    lab.page.evaluate(
+        "() => { const b = document.querySelector('#lab-found .keep'); b.click(); b.click(); }"
+    )
+    held.wait(1)
+    card.get_by_text("Stop").click()
+    card.locator(".keep").wait_for()
+    stops = lambda one: '"fn_name":"stop_opening"' in (one.post_data or "")  # noqa: E731
+    with lab.page.expect_request(stops):
+        held.routes[0].continue_()
+    assert len(held.routes) == 1
+    assert lab.page.locator("#lab-models").is_visible(), "what was stopped isn't shown"
+    card.locator(".keep").click()
+    held.wait(2)
+    held.routes[1].continue_()
+    drawn(lab, "someone/small")
 
 
 def test_without_a_network_the_catalogue_is_grey_and_says_why(lab: Any) -> None:

@@ -29,7 +29,7 @@ const SHELF_KEY = "latent-lab.shelf.v1";
 const LIVE = ["change", "edit"]; // actions that more of the same may follow, until the hand lets go
 const ADDRESS_DELAY = 250; // milliseconds: browsers allow few changes of the address a second
 
-export function startExplore({ element, server, props, upload }) {
+export function startExplore({ element, server, props }) {
   const { t, translate, memory, onLanguage } = window.LatentLab;
   const { models: known, space, socket } = props.start;
   const $ = (selector) => element.querySelector(selector);
@@ -80,7 +80,7 @@ export function startExplore({ element, server, props, upload }) {
   const controls = createControls(lab);
   const rows = createRows(lab);
   const shelf = createShelf(lab);
-  const models = createModels(lab, upload);
+  const models = createModels(lab);
   lab.models = models;
   const showModel = (detail) => window.dispatchEvent(new CustomEvent(NEW_MODEL, { detail }));
   const moments = createMoments(lab, {

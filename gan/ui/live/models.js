@@ -2,8 +2,9 @@
 // needs. What is open belongs to the reducer's state; what is on its way, to this file.
 
 import { Refused } from "./messages.js";
-import { factsOf } from "./moments.js";
+import { NEW_MODEL, TOKEN_KEY, factsOf } from "./moments.js";
 import { keyOf, modelOf } from "./reducer.js";
+import { sendFile } from "./sending.js";
 import {
   hubSource,
   isModelOf,
@@ -30,7 +31,7 @@ const LENDABLE = ["hub_no_repo", "hub_gated", "hub_bad_token", "hub_token_refuse
 // Refusals of a recipe whose model could be opened.
 export const NOT_HERE = ["model_not_open", "unknown_model"];
 
-export function createModels(lab, upload) {
+export function createModels(lab) {
   const { $, element, t, dispatch } = lab;
   const { memory } = window.LatentLab;
   const known = () => lab.state()?.models ?? {};
@@ -39,7 +40,10 @@ export function createModels(lab, upload) {
   let picker = null; // the server's answer
   let found = null; // what the card shows: {kind, name, title, …}
   let wanted = null; // the recipe that waits for its model
-  let opening = null; // {id, source}
+  let opening = null; // {id, source, sending?: stops the upload}
+  let shown = null; // {opening, stage, bar, state}: the nodes that say how far it is
+  let runs = []; // this browser's trainings that draw: {run, name}
+  let isLeaving = false; // for a training's generator
   let asked = null; // {name, revision} of the newest question
   let token = ""; // the person's own for the Hub: for what the card shows, never stored
   let forgotten = null; // {item, index}: taken off the recent ones, until the dialog closes
@@ -53,6 +57,7 @@ export function createModels(lab, upload) {
     const hasKeys = window.matchMedia("(hover: hover)").matches; // else a keyboard would rise
     (hasKeys ? $("#lab-find-name") : dialog.querySelector("h2")).focus();
     list();
+    learnRuns();
     try {
       picker = await lab.call("picker", {});
       dispatch({ type: "models", models: picker.models });
@@ -81,7 +86,7 @@ export function createModels(lab, upload) {
     const megabytes = picker?.allowed.upload_megabytes;
     $(".models-file").hidden = megabytes === 0;
     $(".models-file-text").textContent = megabytes ? t("models.file_hint", { megabytes }) : "";
-    fill($("#lab-models-here"), Object.values(known()).map(openModel));
+    listHere();
     fill($("#lab-models-recent"), recent().filter(isNew).map(recentModel));
     showForgotten();
     const groups = Map.groupBy(picker?.catalogue ?? [], (entry) => entry.group);
@@ -89,6 +94,14 @@ export function createModels(lab, upload) {
     const absent = picker && (!picker.online || !picker.allowed.hub);
     $("#lab-absent").hidden = !absent;
     if (absent) $("#lab-absent").textContent = t(absentReason());
+  }
+
+  /** What is open, and this browser's trainings, which have a group of their own. */
+  function listHere() {
+    const isOwn = (model) => runs.some(({ run }) => run === model.run);
+    const others = Object.values(known()).filter((model) => !isOwn(model));
+    fill($("#lab-models-here"), others.map(openModel));
+    fill($("#lab-models-runs"), runs.map(ownRun));
   }
 
   const absentReason = () => (picker.allowed.hub ? "models.absent" : "error.hub_off");
@@ -111,6 +124,40 @@ export function createModels(lab, upload) {
     });
     entry.setAttribute("aria-current", isHere);
     return entry;
+  }
+
+  /** The trainings of this browser, as the Train page knows them. */
+  async function learnRuns() {
+    const own = memory.get(TOKEN_KEY);
+    if (!own) return;
+    try {
+      ({ runs } = await lab.call("own_runs", { token: own }));
+      listHere();
+    } catch (error) {
+      console.info("Latent Lab:", error);
+    }
+  }
+
+  function ownRun({ run, name }) {
+    const detail = t("models.run_detail");
+    const entry = choice({ title: name, detail, chosen: () => openRun(run) });
+    entry.setAttribute("aria-current", run === lab.model()?.run);
+    return entry;
+  }
+
+  /** Shows the newest generator of a training, as the Train page does. */
+  async function openRun(run) {
+    if (opening || isLeaving) return;
+    isLeaving = true;
+    try {
+      const detail = await lab.call("explore", { run, token: memory.get(TOKEN_KEY) });
+      window.dispatchEvent(new CustomEvent(NEW_MODEL, { detail }));
+      close();
+    } catch (error) {
+      complain(error);
+    } finally {
+      isLeaving = false;
+    }
   }
 
   function recentModel(item) {
@@ -322,22 +369,32 @@ export function createModels(lab, upload) {
     }
   }
 
+  /** Says how far it is. The nodes of a stage stay: a button that is replaced can't be pressed. */
   function progress({ stage, here, size, seconds, model }) {
-    const share = stage === "downloading" && size ? here / size : null;
+    const share = ["downloading", "uploading"].includes(stage) && size ? here / size : null;
     const values = { here: sizeText(here), size: size ? sizeText(size) : "?", seconds };
     if (seconds !== undefined) values.seconds = Math.round(seconds);
-    const bar = make("div", share === null ? "bar is-endless" : "bar");
+    const isLaid = shown?.opening === opening && shown.stage === stage && shown.bar.isConnected;
+    if (!isLaid) layProgress(stage, model);
+    const words = t(`models.stage_${stage}`, values);
+    shown.state.textContent = words;
+    shown.bar.setAttribute("aria-label", words);
+    shown.bar.classList.toggle("is-endless", share === null);
+    if (share === null) return;
+    shown.bar.setAttribute("aria-valuenow", Math.round(100 * share));
+    shown.bar.style.setProperty("--share", share);
+  }
+
+  function layProgress(stage, model) {
+    const bar = make("div", "bar");
     bar.setAttribute("role", "progressbar");
-    bar.setAttribute("aria-label", t(`models.stage_${stage}`, values));
-    if (share !== null) {
-      bar.setAttribute("aria-valuenow", Math.round(100 * share));
-      bar.style.setProperty("--share", share);
-    }
     const rows = [make("p", "found-title", opening.source.title ?? opening.source.label), bar];
     if (model) rows.push(make("p", "hint", lab.longFacts(model)));
     const foot = make("p", "found-foot");
-    foot.append(make("span", "found-state", t(`models.stage_${stage}`, values)));
-    if (stage !== "measuring" && stage !== "uploading") foot.append(stopButton());
+    const state = make("span", "found-state");
+    foot.append(state);
+    if (stage !== "measuring") foot.append(stopButton());
+    shown = { opening, stage, bar, state };
     say([...rows, foot]);
   }
 
@@ -348,6 +405,7 @@ export function createModels(lab, upload) {
       if (!opening) return;
       const mine = opening;
       opening = null; // others may still wait for it: this page no longer does
+      mine.sending?.abort();
       if (mine.id) giveBack(mine);
       stopped();
     });
@@ -384,25 +442,35 @@ export function createModels(lab, upload) {
   /** Opens a model file that was dropped or chosen. */
   async function openFile(file) {
     if (opening) return;
-    if (!dialog.open) await show();
+    if (!dialog.open || !picker) await show();
+    if (!picker) return; // which has been complained of
     found = null; // what was looked at before has nothing to do with this file
-    const most = picker?.allowed.upload_megabytes;
-    if (most !== undefined && file.size > most * MEGABYTE) {
+    const most = picker.allowed.upload_megabytes;
+    if (file.size > most * MEGABYTE) {
       return void refused(new Refused({ code: "upload_too_large", values: { most } }));
     }
     const source = { kind: "file", label: file.name, title: file.name };
-    opening = { id: null, source };
-    progress({ stage: "uploading", here: 0, size: file.size });
+    const sending = new AbortController();
+    const mine = { id: null, source, sending };
+    opening = mine;
+    const told = (here) => {
+      if (opening === mine) progress({ stage: "uploading", here, size: file.size });
+    };
+    told(0);
     try {
-      const { path } = await upload(file);
-      source.name = path;
+      source.name = await sendFile(file, picker.allowed.uploads, {
+        progress: told,
+        signal: sending.signal,
+      });
     } catch (error) {
+      if (opening !== mine) return; // stopped
+      opening = null;
       console.info("Latent Lab:", error);
       say([make("p", "found-error", t("models.upload_failed", { name: file.name }))]);
       return;
-    } finally {
-      opening = null;
     }
+    if (opening !== mine) return;
+    opening = null;
     await open(source);
   }
 
@@ -438,8 +506,11 @@ export function createModels(lab, upload) {
       return say([make("p", "found-error", t("models.name_it", { name, revision }))]);
     }
     if (!(await lookUp(portableName(recipe.model), recipe.revision ?? ""))) return;
-    if (found.cached && wanted === recipe) await open(found);
+    if (found.kind === "hub" && isNear(found) && wanted === recipe) await open(found);
   }
+
+  /** Is it on the server's disk? Else its size and licence are read before it is downloaded. */
+  const isNear = ({ kind, cached }) => kind !== "hub" || cached;
 
   /** The path at which this person opened the model that the recipe waits for. */
   function wantedPath() {
@@ -455,7 +526,7 @@ export function createModels(lab, upload) {
         dispatch({ type: "known", model: (await lab.call("facts", asked)).model });
       } catch {
         if (item.kind === "file") return void lookUp(item.model, item.revision);
-        if (await lookUp(item.name)) await open(found);
+        if ((await lookUp(item.name)) && isNear(found)) await open(found);
         return;
       }
     }
