@@ -18,7 +18,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).parents[1]
-QUICK_TESTS = 'pytest -m "not slow"'
+QUICK_TESTS = 'pytest -n 2 -m "not slow"'
 # Comes with gradio, which needs it too; used only where gradio's own interface asks for it.
 WITH_GRADIO = {"fastapi", "gradio-client", "starlette", "uvicorn"}
 NOT_IMPORTED = {

@@ -107,7 +107,7 @@ def serving(command: list[str], **environment: str) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(15)
+            process.wait(5)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
