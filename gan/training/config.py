@@ -270,7 +270,7 @@ COARSEST = 16  # px that a training begins with, where its pictures are larger
 PRESETS = {
     # Many small steps of small networks: what minutes can teach. KID after 80 s of one core, on
     # the avatars: 46, with the small preset's networks 55, the standard one's 70; those in steps
-    # of 32 pictures 90 (one seed each; `benchmarks/peers.py`).
+    # of 32 pictures 90 after 100 s (one seed each, trainings of seven minutes).
     "quick": Preset(512, 64, 64, ((4, 0.3), (2, 0.4)), batch=8, learning_rate=4e-3),
     "tiny": Preset(256, 32, 32, ()),
     "small": Preset(1024, 128, 64, ((2, 0.25),)),
