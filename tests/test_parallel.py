@@ -42,6 +42,16 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
+def said_by_the_first(*arguments: str) -> Any:
+    """What the first of two processes prints last; where one fails, what they complained of."""
+    command = torchrun(*arguments)
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
 def test_alone_everything_stays_as_it_is():
     with joined() as group:
         assert (group.rank, group.size, group.leads) == (0, 1, True)
@@ -107,10 +117,7 @@ def test_two_processes_have_the_losses_of_one(tmp_path):
             """
         )
     )
-    done = subprocess.run(
-        torchrun(str(program)), env=environment(), capture_output=True, text=True, check=True
-    )
-    together = json.loads(done.stdout.strip().splitlines()[-1])
+    together = said_by_the_first(str(program))
     alone = losses()
     assert len(together) == len(alone) == STEPS
     for ours, theirs in zip(together, alone, strict=True):
@@ -184,11 +191,7 @@ def test_a_new_budget_is_every_processes_at_the_same_step(tmp_path):
         )
     )
     places = [str(tmp_path / "together"), str(tmp_path / "other.json")]
-    command = torchrun(str(program), *places)
-    done = subprocess.run(
-        command, env=environment(), capture_output=True, text=True, check=True, timeout=300
-    )
-    grow, together = json.loads(done.stdout.strip().splitlines()[-1])
+    grow, together = said_by_the_first(str(program), *places)
     expected, alone = steered(tmp_path / "alone")
     assert grow == [list(stage) for stage in expected]
     assert json.loads((tmp_path / "other.json").read_text()) == [grow, LONGER * 8]
