@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { bandPath } from "../../gan/ui/live/charts.js";
-import { byResolution } from "../../gan/ui/live/train_figures.js";
+import { alarmKey, byResolution } from "../../gan/ui/live/train_figures.js";
 
 test("evaluations are parted where the resolution changes", () => {
   const rows = [
@@ -26,4 +26,10 @@ test("a band has a gap where its line has one", () => {
   assert.equal(bandPath(points, same, same).match(/Z/g).length, 2);
   assert.equal(bandPath(points.slice(0, 2), same, same).match(/Z/g).length, 1);
   assert.equal(bandPath([[0, 0, 1], gap], same, same), "");
+});
+
+test("a warning isn't called an alarm", () => {
+  const [warning, alarm] = [{ level: "warn" }, { level: "alarm" }];
+  assert.equal(alarmKey([warning]), "train.has_warning");
+  assert.equal(alarmKey([warning, alarm]), "train.has_alarm");
 });

@@ -190,3 +190,9 @@ export function createFigures(lab) {
 
 const number = (value) => Number(value).toLocaleString("en-US");
 const percent = (share) => (Number.isFinite(share) ? `${Math.round(100 * share)} %` : "–");
+
+/** The word for a training whose lamps are lit: an alarm is more than a warning. */
+export function alarmKey(alarms) {
+  const isSerious = alarms.some(({ level }) => level === "alarm");
+  return isSerious ? "train.has_alarm" : "train.has_warning";
+}

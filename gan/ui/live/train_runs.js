@@ -1,5 +1,6 @@
 // The list of this browser's runs, and of those of who is signed in with Hugging Face.
 
+import { alarmKey } from "./train_figures.js";
 import { LIVE } from "./train_reducer.js";
 
 export function createRunList(lab) {
@@ -103,7 +104,7 @@ export function createRunList(lab) {
     if (state === "queued" && turn) parts.push(t("train.turn", { place: turn }));
     if (LIVE.includes(state) && images && seen)
       parts.push(`${Math.round((100 * seen) / images)} %`);
-    if (LIVE.includes(state) && alarms.length) parts.push(t("train.has_alarm"));
+    if (LIVE.includes(state) && alarms.length) parts.push(t(alarmKey(alarms)));
     return parts.join(" · ");
   }
 
