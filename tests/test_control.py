@@ -2,20 +2,13 @@
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gan import control
 from gan.control import Listener, Order
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
+from tests.waiting import wait_until
 
 
 def test_what_is_given_is_read(tmp_path: Path) -> None:

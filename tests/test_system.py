@@ -8,34 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gan import system
-
-PROJECT = Path(__file__).parents[1]
-posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-
-
-def python(script: str) -> list[str]:
-    return [sys.executable, "-W", "error", "-c", script]
-
-
-def run(script: str) -> subprocess.CompletedProcess[str]:
-    """Runs a script that can import gan, wherever the tests were started from."""
-    return subprocess.run(
-        python(script), capture_output=True, text=True, check=False, cwd=PROJECT, timeout=60
-    )
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-
+from tests.waiting import PROJECT, posix_only, python, run, wait_until
 
 # Processes
 
