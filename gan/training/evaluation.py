@@ -112,7 +112,9 @@ class Evaluator:
         self.k = min(NEIGHBOURS, self.samples - 1)
         order = np.random.RandomState(seed).permutation(len(dataset))
         self.reals, digits = self._see(self._real_pictures(order[: self.samples]))
-        others, _ = self._see(self._real_pictures(order[self.samples : 2 * self.samples]))
+        others, _ = self._see(
+            self._real_pictures(order[self.samples : 2 * self.samples]), recognise=False
+        )
         self.floor, *self.floor_bounds = features.kid_with_interval(self.reals, others)
         self.radius = features.neighbour_radius(self.reals, self.k)
         self.real_class_shares = _shares(digits)
@@ -186,13 +188,16 @@ class Evaluator:
             rows = np.sort(indices[start : start + BATCH])  # in the file's order, where it is one
             yield _reduced(features.as_images(self.dataset.images[rows]), self.resolution)
 
-    def _see(self, batches: Iterable[Tensor]) -> tuple[Tensor, Tensor | None]:
+    def _see(
+        self, batches: Iterable[Tensor], *, recognise: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
         """Batches of pictures → features [samples, dim], digits seen [samples] or None."""
+        recognise = recognise and self.extractor.kind == "digits"
         found, digits = [], []
         for images in batches:
             self.pulse()
             found.append(self.extractor(images))
-            if self.extractor.kind == "digits":
+            if recognise:
                 digits.append(features.recognised_digits(images))
         return torch.cat(found), torch.cat(digits) if digits else None
 
