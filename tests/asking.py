@@ -1,14 +1,30 @@
 """What tests ask, and how they are refused."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gan.errors import LabError
 from gan.ui import train_hub
+from gan.workshop import Limits, Workshop
+from gan.workshop.queue import write_json
+
+
+@contextlib.contextmanager
+def idle_workshop(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+    """The workshop inside, in which nothing is ever launched, and where nobody waits at the end:
+    its thread would launch him when this no longer holds."""
+    monkeypatch.setattr("gan.workshop.queue.launch", lambda run: None)
+    made = Workshop(root, Limits())
+    monkeypatch.setattr("gan.workshop.workshop._shared", [made])
+    yield made
+    for run in made.queue.waiting():
+        write_json(run / "status.json", {"state": "stopped"})
 
 
 def refused(what: Callable[[], Any]) -> LabError:

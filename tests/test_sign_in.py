@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from gan.ui import sign_in, train_files, train_server
-from gan.workshop import Limits, Workshop
-from gan.workshop.queue import write_json
+from gan.workshop import Workshop
+from tests.asking import idle_workshop
 
 HOME, SCHOOL = "a" * 32, "b" * 32  # tokens of two browsers
 OURS = {"sec-fetch-site": "same-origin"}
@@ -26,12 +26,8 @@ OURS = {"sec-fetch-site": "same-origin"}
 @pytest.fixture(autouse=True)
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
     monkeypatch.setenv("LATENT_LAB_TRAINING", "on")
-    monkeypatch.setattr("gan.workshop.queue.launch", lambda run: None)
-    made = Workshop(tmp_path / "runs", Limits())
-    monkeypatch.setattr("gan.workshop.workshop._shared", [made])
-    yield made
-    for run in made.queue.waiting():
-        write_json(run / "status.json", {"state": "stopped"})
+    with idle_workshop(tmp_path / "runs", monkeypatch) as made:
+        yield made
 
 
 def session(user: str, **facts: Any) -> dict[str, Any]:

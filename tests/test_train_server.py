@@ -28,6 +28,7 @@ from gan.ui import train_files, train_server, train_uploads
 from gan.workshop import Limits, TrainRequest, Workshop
 from gan.workshop.queue import write_json
 from gan.workshop.records import About, owner_hash
+from tests.asking import idle_workshop
 from tests.tiny import tiny_model
 
 ME, OTHER = "a" * 32, "b" * 32
@@ -35,17 +36,11 @@ ME, OTHER = "a" * 32, "b" * 32
 
 @pytest.fixture(autouse=True)
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
-    """A workshop of its own in which nothing is ever launched, and where nobody waits at the end:
-    its thread would launch him when this no longer holds."""
     for name in ("SPACE_ID", "LATENT_LAB_PUBLIC", "LATENT_LAB_TRAINING"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    monkeypatch.setattr("gan.workshop.queue.launch", lambda run: None)
-    made = Workshop(tmp_path / "runs", Limits())
-    monkeypatch.setattr("gan.workshop.workshop._shared", [made])
-    yield made
-    for run in made.queue.waiting():
-        write_json(run / "status.json", {"state": "stopped"})
+    with idle_workshop(tmp_path / "runs", monkeypatch) as made:
+        yield made
 
 
 def ask(name: str, /, **asked: Any) -> Any:

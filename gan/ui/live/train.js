@@ -12,6 +12,7 @@ import { createRent } from "./train_rent.js";
 import { initialState, reduce, urgencyOf } from "./train_reducer.js";
 import { createRunList } from "./train_runs.js";
 import { createWatch } from "./train_watch.js";
+import { pathOn } from "./transport.js";
 
 const PACE = { soon: 1500, later: 4000, seldom: 15_000 }; // milliseconds between two looks
 const LIST_EVERY = 4; // looks at a run that trains
@@ -191,8 +192,7 @@ export function startTrain({ element, server, props, upload }) {
 
   /** A place of this app, wherever it is mounted: "/logout". */
   function pageAddress(place) {
-    const root = window.gradio_config.root.replace(/\/$/, "");
-    return new URL(root + place, window.location.href).pathname;
+    return pathOn(window.gradio_config.root, place, window.location.href);
   }
 
   /** What a class opens: it can watch, and open the generators in Explore, because to try out what was

@@ -119,9 +119,13 @@ export function base64(bytes) {
   return btoa(text);
 }
 
+/** A place ("/live") of the app that Gradio serves at `root`, as a path of the site at `href`. */
+export function pathOn(root, place, href) {
+  return new URL(root.replace(/\/$/, "") + place, href).pathname;
+}
+
 /** The socket's address beside the page that Gradio serves at `root`, seen from `href`. */
 export function socketAddress(root, path, href) {
-  const { pathname } = new URL(root.replace(/\/$/, "") + path, href);
   const { host, protocol } = new URL(href);
-  return `${protocol === "https:" ? "wss:" : "ws:"}//${host}${pathname}`;
+  return `${protocol === "https:" ? "wss:" : "ws:"}//${host}${pathOn(root, path, href)}`;
 }
