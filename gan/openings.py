@@ -138,10 +138,10 @@ class Openings:
             opening.wanted.discard(ticket)
 
     def close(self) -> None:
-        """Ends the threads."""
+        """Ends the threads, and waits until they have: none asks a network for a person who left."""
         for opening in list(self._all.values()):
             opening.wanted.clear()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
 
     def _forget(self) -> None:
         over = [

@@ -269,6 +269,19 @@ def test_a_line_that_is_cut_is_taken_up_where_it_ended(server: HubServer):
     assert 500_000 < starts[1] < starts[2] <= 2_000_000
 
 
+def test_a_strangers_failed_connection_ends_nobody_elses_request(server: HubServer):
+    """The client closes what all threads share where one of them can't connect."""
+    from huggingface_hub import close_session, get_session
+
+    server.commit("o/n", {"G.pkl": BYTES})
+    found = look_up("o/n", OPEN)
+    about_to_ask = get_session()
+    close_session()
+    assert about_to_ask.head(f"{server.url}/api/models/o/n").is_success
+    assert fetch(found, OPEN, progress=lambda *_: close_session()).read_bytes() == BYTES
+    assert len(server.asked("GET", "cdn")) == 1, "it was cut"
+
+
 def test_what_had_arrived_is_there_for_the_next_call(server: HubServer):
     server.commit("o/n", {"G.pkl": BYTES})
     found = look_up("o/n", OPEN)

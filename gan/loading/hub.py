@@ -29,6 +29,7 @@ from gan.files import write_atomic
 from gan.hub_ids import COMMIT
 from gan.loading.catalogue import catalogued
 from gan.loading.hub_choice import candidates, choose_file, no_model, refuse_what_is_no_gan
+from gan.loading.hub_client import share_connections
 from gan.loading.hub_names import HOME, HubName
 from gan.loading.hub_transfer import Progress, check_size, refuse_page, transfer
 from gan.loading.policy import Policy
@@ -178,6 +179,7 @@ def is_reachable() -> bool:
 
     if is_offline():
         return False
+    share_connections()
     try:
         get_session().head(endpoint(), timeout=3)
     except (httpx2.HTTPError, OSError):
@@ -518,6 +520,7 @@ def understood(asked: HubName, *, writing: bool = False) -> Iterator[None]:
     """Turns every failure of the Hub or of the way to it into a LabError that names the remedy."""
     import httpx2
 
+    share_connections()
     try:
         yield
     except LabError:
