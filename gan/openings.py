@@ -138,7 +138,7 @@ class Openings:
             opening.wanted.discard(ticket)
 
     def close(self) -> None:
-        """Ends the threads, and waits until they have: none asks a network for a person who left."""
+        """Ends the threads and waits until they have: nothing is asked for who has left."""
         for opening in list(self._all.values()):
             opening.wanted.clear()
         self._threads.shutdown(cancel_futures=True)
