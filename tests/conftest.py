@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from PIL import Image
-from xdist.scheduler import LoadScopeScheduling
+
+from tests.scheduling import ByPlace
 
 # Read by libraries when they are imported, and by the processes that tests start.
 # With several workers at once (`pytest -n 2`) each has one core.
@@ -23,18 +24,6 @@ os.environ["PYTHONUTF8"] = "1"
 
 settings.register_profile("suite", deadline=None, max_examples=50, derandomize=True, database=None)
 settings.load_profile("suite")
-
-
-class ByPlace(LoadScopeScheduling):
-    """`pytest -n 2`: one worker has the browser and its app, another all else, file by file."""
-
-    def __init__(self, config: pytest.Config, log: Any):
-        config.option.loadscopereorder = False  # the browser comes first: it takes longest
-        super().__init__(config, log)
-
-    def _split_scope(self, nodeid: str) -> str:
-        place = nodeid.partition("::")[0]
-        return "browser" if "/browser/" in place else place
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPlace:

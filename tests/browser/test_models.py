@@ -176,10 +176,11 @@ def test_who_stops_is_at_the_card_at_once(
         lab.page.get_by_text("cc0-1.0").wait_for()
         lab.page.locator("#lab-found .keep").click()
         drawn(lab, "someone/small")
-        other.page.locator("#lab-found .found-error").wait_for(timeout=60_000)
-        assert lab.page.locator("#lab-models").is_hidden(), "the stopped one spoke up again"
+        assert other.page.locator("#lab-found [role=progressbar]").is_visible()
     finally:
         del hub.faults["G.pkl"]
+    other.page.locator("#lab-found .found-error").wait_for(timeout=60_000)
+    assert lab.page.locator("#lab-models").is_hidden(), "the stopped one spoke up again"
 
 
 def test_a_model_from_a_path_is_found_again_by_who_opened_it(
