@@ -269,6 +269,7 @@ def test_a_recent_model_is_removed_and_brought_back(
     stored = "(items) => localStorage.setItem('latent-lab.models.v1', JSON.stringify(items))"
     lab.page.evaluate(stored, items)
     lab.do("models")
+    lab.page.locator("#lab-catalogue .model").first.wait_for()
     titles = lab.page.locator("#lab-models-recent .model-title")
     remove = lab.page.locator("#lab-models-recent .forget")
     remove.nth(1).focus()
@@ -442,6 +443,22 @@ def test_of_two_questions_the_newer_answer_is_shown(
     lab.page.wait_for_timeout(100)
     assert "licence-of-the-first" not in card.text_content()
     assert "cc0-1.0" in card.text_content()
+
+
+def test_an_answer_that_comes_late_leaves_the_keyboard_where_it_is(
+    new_lab: Callable[..., Any], online: str
+) -> None:
+    lab = new_lab(url=online).open()
+    held = Held(lab.page, "picker")
+    lab.do("models")
+    here = lab.page.locator("#lab-models-here .model").first
+    here.focus()
+    held.wait(1)
+    before = here.element_handle()
+    held.routes[0].continue_()
+    lab.page.locator("#lab-catalogue .model").first.wait_for()
+    assert not before.evaluate("(node) => node.isConnected"), "nothing was written anew"
+    assert here.evaluate("(node) => node === document.activeElement")
 
 
 def test_two_clicks_open_once_and_who_stopped_before_the_ticket_gives_it_back(

@@ -1,6 +1,7 @@
 // Models: the dialog in which one is found and opened, and the offer to open the one that a recipe
 // needs. What is open belongs to the reducer's state; what is on its way, to this file.
 
+import { keepingFocus } from "./dom.js";
 import { Refused } from "./messages.js";
 import { NEW_MODEL, TOKEN_KEY, factsOf } from "./moments.js";
 import { keyOf, modelOf } from "./reducer.js";
@@ -64,7 +65,7 @@ export function createModels(lab) {
     } catch (error) {
       complain(error);
     }
-    list();
+    keepingFocus(dialog, list);
   }
 
   function close() {
@@ -132,7 +133,7 @@ export function createModels(lab) {
     if (!own) return;
     try {
       ({ runs } = await lab.call("own_runs", { token: own }));
-      listHere();
+      keepingFocus(dialog, listHere);
     } catch (error) {
       console.info("Latent Lab:", error);
     }
