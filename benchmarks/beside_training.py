@@ -21,7 +21,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.latency import BROWSER_FLAGS, CHROMIUM, free_port, measure_live, served, table
+from benchmarks.browser import chromium, free_port, served
+from benchmarks.latency import measure_live, table
 from gan.runs import RunDirectory
 from gan.workshop import TrainRequest, Workshop
 
@@ -50,20 +51,16 @@ def parse() -> argparse.Namespace:
 
 
 async def compare(options: argparse.Namespace, workshop: Workshop) -> None:
-    from playwright.async_api import async_playwright
-
     port = free_port()
     command = [sys.executable, "app.py", "--port", str(port), "--model", options.model]
     alone, beside = [], []
-    async with served(command, port) as options.url, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER_FLAGS)
-        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; Chromium {browser.version}")
+    async with served(command, port) as options.url, chromium() as browser:
+        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {browser.version}")
         for _ in range(options.rounds):
             alone.append({"training": "no"} | await measure_live(browser, options))
             with Training(workshop, options.data) as training:
                 row = await measure_live(browser, options)
                 beside.append({"training": f"{training.rate():.1f} images/s"} | row)
-        await browser.close()
     table([*alone, *beside])
     print(verdict(alone, beside))
 

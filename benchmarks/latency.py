@@ -11,22 +11,18 @@ same model behind the common pattern: `gr.Image`, a slider's `.change`, the queu
 
 import argparse
 import asyncio
-import contextlib
+import json
 import os
-import socket
 import statistics
-import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).parents[1]
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-BROWSER_FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage"]
-WIDTH, HEIGHT = 1280, 800
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.browser import Browser, Page, chromium, free_port, served
+
 MOUSE_RATE = 125  # reports a second, as an ordinary mouse's
 SWEEP = 1.2  # seconds from one end of the slider to the other
 
@@ -77,15 +73,11 @@ def main() -> None:
 
 
 async def compare(options: argparse.Namespace) -> None:
-    from playwright.async_api import async_playwright
-
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER_FLAGS)
-        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; Chromium {browser.version}")
+    async with chromium() as browser:
+        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {browser.version}")
         rows = [await measure_live(browser, options)]
         if not options.only_live:
             rows.append(await measure_common(browser, options))
-        await browser.close()
     table(rows)
     if len(rows) == 2:
         print(f"{rows[1]['p50 ms'] / rows[0]['p50 ms']:.1f} times faster (p50)")
@@ -105,82 +97,73 @@ def parse() -> argparse.Namespace:
 # The two pages
 
 
-async def measure_live(browser: Any, options: argparse.Namespace) -> dict[str, Any]:
+async def measure_live(browser: Browser, options: argparse.Namespace) -> dict[str, Any]:
     port = free_port()
     command = [sys.executable, "app.py", "--port", str(port), "--model", options.model]
-    async with served(command, port, options.url) as url:
-        page = await browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-        await page.goto(f"{url}/?m={options.model}&s=4")
-        await page.wait_for_selector("#lab[data-state=ready]")
-        await page.wait_for_selector(".direction .strength")
-        await page.wait_for_timeout(3000)  # the small pictures beside the sliders
-        hand = await Hand.on(page, page.locator(".direction .strength").first, WATCH_LIVE)
+    async with served(command, port, options.url) as url, browser.page() as page:
+        slider = ".direction .strength"
+        is_ready = f"document.querySelector('#lab[data-state=ready] {slider}')"
+        await page.open(f"{url}/?m={options.model}&s=4", is_ready)
+        await asyncio.sleep(3)  # the small pictures beside the sliders
+        hand = await Hand.on(page, slider, WATCH_LIVE)
         return {"page": "Explore"} | await measure(hand, options)
 
 
-async def measure_common(browser: Any, options: argparse.Namespace) -> dict[str, Any]:
+async def measure_common(browser: Browser, options: argparse.Namespace) -> dict[str, Any]:
     port = free_port()
     command = [sys.executable, __file__, "--serve-common", str(port), "--model", options.model]
-    async with served(command, port) as url:
-        page = await browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-        await page.goto(url)
-        await page.wait_for_selector("#picture img")
-        await page.wait_for_timeout(1000)
-        hand = await Hand.on(page, page.locator("#slider input[type=range]"), WATCH_COMMON)
+    async with served(command, port) as url, browser.page() as page:
+        await page.open(url, "document.querySelector('#picture img')")
+        await asyncio.sleep(1)
+        hand = await Hand.on(page, "#slider input[type=range]", WATCH_COMMON)
         return {"page": "gr.Image, .change, queue"} | await measure(hand, options)
 
 
 class Hand:
-    """A mouse on a slider. Reports are sent without waiting for the browser, as a mouse does."""
+    """A mouse on a slider."""
 
-    def __init__(self, page: Any, slider: Any, mouse: Any, box: dict[str, float]):
-        self.page, self.slider, self.mouse = page, slider, mouse
-        self.left, self.width = box["x"] + 10, box["width"] - 20
-        self.y = box["y"] + box["height"] / 2
+    def __init__(self, page: Page, slider: str, box: tuple[float, ...]):
+        x, y, width, height = box
+        self.page, self.slider = page, f"document.querySelector({json.dumps(slider)})"
+        self.left, self.width, self.y = x + 10, width - 20, y + height / 2
 
     @classmethod
-    async def on(cls, page: Any, slider: Any, watch: str) -> "Hand":
-        await slider.evaluate(watch)
-        mouse = await page.context.new_cdp_session(page)
-        return cls(page, slider, mouse, await slider.bounding_box())
+    async def on(cls, page: Page, slider: str, watch: str) -> "Hand":
+        hand = cls(page, slider, await page.box(slider))
+        await page.evaluate(f"({watch})({hand.slider})")
+        return hand
 
     async def drag(self, seconds: float, end: float = 0.5) -> None:
         """Presses in the middle, moves to and fro, jumps to `end` (0 … 1 of the track), lets go."""
         await self.report("mousePressed", 0.5)
-        reports = []
         began = time.perf_counter()
         while (passed := time.perf_counter() - began) < seconds:
             phase = (passed / SWEEP + 0.5) % 2
             place = 0.02 + 0.96 * (phase if phase < 1 else 2 - phase)
-            reports.append(asyncio.ensure_future(self.report("mouseMoved", place)))
+            await self.report("mouseMoved", place)
             await asyncio.sleep(1 / MOUSE_RATE)
-        await asyncio.gather(*reports)
         await self.report("mouseMoved", end)
         await self.report("mouseReleased", end)
 
     async def report(self, kind: str, place: float) -> None:
-        x = self.left + place * self.width
-        where = {"type": kind, "x": x, "y": self.y, "button": "left", "buttons": 1, "clickCount": 1}
-        await self.mouse.send("Input.dispatchMouseEvent", where)
+        await self.page.mouse(kind, self.left + place * self.width, self.y)
 
     async def is_last_drawn(self, number: int) -> bool:
         """After a short drag that ends elsewhere: is the picture that of the last position?"""
         await self.drag(0.25, end=0.1 + 0.8 * (number * 0.618 % 1))
-        await self.page.wait_for_timeout(1200)
-        pictures = (await self.page.evaluate("log"))["pictures"]
-        wanted = float(await self.slider.input_value())
-        return bool(pictures) and same(pictures[-1][1], wanted)
+        await asyncio.sleep(1.2)
+        last = await self.page.evaluate("log.pictures.at(-1)")
+        return bool(last) and same(last[1], float(await self.page.evaluate(f"{self.slider}.value")))
 
 
 async def measure(hand: Hand, options: argparse.Namespace) -> dict[str, Any]:
     await hand.drag(1.0)
-    await hand.page.wait_for_timeout(800)
+    await asyncio.sleep(0.8)
     await hand.page.evaluate("log.moves.length = log.pictures.length = 0")
     await hand.drag(options.seconds)
-    await hand.page.wait_for_timeout(1500)
+    await asyncio.sleep(1.5)
     log = await hand.page.evaluate("log")
     lasts = [await hand.is_last_drawn(number) for number in range(options.drags)]
-    await hand.page.close()
     return summary(log) | {"last drawn": f"{sum(lasts)} of {len(lasts)}"}
 
 
@@ -239,43 +222,6 @@ def serve_common(model: str, port: int) -> None:
         slider = gr.Slider(-4, 4, 0, step=0.05, label="Strength", elem_id="slider")
         slider.change(draw, slider, picture)
     demo.launch(server_port=port, quiet=True)
-
-
-# Processes
-
-
-@contextlib.asynccontextmanager
-async def served(command: list[str], port: int, running: str | None = None) -> AsyncIterator[str]:
-    """Runs a server in its own process until the block ends; gives its address, or `running`."""
-    if running:
-        yield running
-        return
-    environment = os.environ | {"GRADIO_ANALYTICS_ENABLED": "False", "PYTHONPATH": str(PROJECT)}
-    process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_up(url, process)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def wait_until_up(url: str, process: subprocess.Popen) -> None:
-    for _ in range(600):
-        if process.poll() is not None:
-            raise SystemExit(f"the server ended with code {process.returncode}")
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(url, timeout=2).close()
-            return
-        time.sleep(0.1)
-    raise SystemExit(f"no answer from {url} within a minute")
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def table(rows: list[dict[str, Any]]) -> None:

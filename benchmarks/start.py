@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any
 
-from latency import BROWSER_FLAGS, CHROMIUM, PROJECT, free_port
+from browser import CHROMIUM, FLAGS, PROJECT, free_port
 
 # Notes when the picture that came with the page is decoded and its frame has been produced.
 WATCH = """
@@ -40,7 +40,7 @@ def main() -> None:
 
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER_FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.add_init_script(WATCH)
         port = free_port()

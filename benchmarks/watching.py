@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from latency import BROWSER_FLAGS, CHROMIUM, PROJECT, free_port, served
+from browser import CHROMIUM, FLAGS, PROJECT, free_port, served
 
 SHOW = """
 seen => {
@@ -51,7 +51,7 @@ async def measure(options: argparse.Namespace) -> None:
         command = [sys.executable, "app.py", "--port", str(port)]
         async with served(command, port, options.url) as url, async_playwright() as playwright:
             browser = await playwright.chromium.launch(
-                executable_path=CHROMIUM, args=BROWSER_FLAGS, timeout=600_000
+                executable_path=CHROMIUM, args=FLAGS, timeout=600_000
             )
             owner, pages = await watched(browser, url, options)
             process = page_process(port)

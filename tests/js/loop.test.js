@@ -76,6 +76,45 @@ test("never more than one in flight, and the last is always drawn", async () => 
   );
 });
 
+test("the next is drawn while one is shown, and they are shown one at a time, in order", async () => {
+  const server = slowServer();
+  const showing = [];
+  const begun = [];
+  const show = (_, job) => (begun.push(job), new Promise((resolve) => showing.push(resolve)));
+  const loop = createLoop({ draw: server.draw, show, fail: () => false });
+  loop.ask(1);
+  loop.ask(2);
+  await server.answer();
+  assert.deepEqual([begun, server.open.map((one) => one.job)], [[1], [2]]);
+  loop.ask(3);
+  await server.answer();
+  assert.deepEqual([begun, server.open.length], [[1], 0]); // a slow screen isn't flooded
+  showing.shift()();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual([begun, server.open.map((one) => one.job)], [[1, 2], [3]]);
+  await server.answer();
+  showing.shift()();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(loop.isBusy(), true);
+  showing.shift()();
+  await loop.settled();
+  assert.deepEqual(begun, [1, 2, 3]);
+});
+
+test("what can't be shown is asked for again, where that may help", async () => {
+  const server = slowServer();
+  const shown = [];
+  const show = async (_, job) => {
+    if (shown.push(job) === 1) throw new Error("half a picture");
+  };
+  const loop = createLoop({ draw: server.draw, show, fail: () => true, wait: () => null });
+  loop.ask(1);
+  await server.answer();
+  await server.answer();
+  await loop.settled();
+  assert.deepEqual(shown, [1, 1]);
+});
+
 test("a refusal is told and the loop goes on", async () => {
   const { server, shown, failed, loop } = setUp();
   loop.ask("bad");
