@@ -24,7 +24,8 @@ RARE_CLASS = 0.2  # of a class's share among the real pictures, or of 1/K for K 
 MANY_CLOSE_PAIRS = 0.05  # closer than 1 % of the pairs of real pictures are
 EARLY_SHARE, EARLY_IMAGES = 0.1, 20_000  # of the budget, and at most: what has not learned yet
 # draws little of what there is, too
-ALARM_SIGNALS, ALARM_STREAK, CLEAR_STREAK = 2, 3, 2  # signals; evaluations to alarm, to clear
+ALARM_SIGNALS = 2
+WARN_STREAK, ALARM_STREAK, CLEAR_STREAK = 2, 3, 2  # evaluations to warn, to alarm, to clear
 
 # The discriminator has won: it is never wrong, and tells the generator nothing any more.
 WINDOW = 8  # steps that are judged together
@@ -93,10 +94,11 @@ def collapse_signals(quality: Quality, best_coverage: float) -> dict[str, float]
 
 @dataclass
 class Collapse:
-    """Warns at low diversity or two signs at once; alarms when there are two in three
-    evaluations in a row (a diversity under 0.25 counts as two); clears after two without."""
+    """Warns at low diversity or two signs at once, in two evaluations in a row: the first one of a
+    healthy minute had them by chance. Alarms when there are two signs in three in a row (a
+    diversity under 0.25 counts as two); clears after two without."""
 
-    warned: Streak = field(default_factory=lambda: Streak(1, CLEAR_STREAK))
+    warned: Streak = field(default_factory=lambda: Streak(WARN_STREAK, CLEAR_STREAK))
     alarmed: Streak = field(default_factory=lambda: Streak(ALARM_STREAK, CLEAR_STREAK))
     best_coverage: float = 0.0
     resolution: int = 0  # px; figures of another resolution can't be compared
