@@ -54,7 +54,8 @@ class Page:
         told = await self._ask("Page.navigate", {"url": url})
         if "errorText" in told:
             raise ConnectionError(f"{told['errorText']}: {url}")
-        await self.wait_for(f"location.href.startsWith({json.dumps(url)}) && ({until})")
+        place = json.dumps(url.partition("?")[0])  # a page may write what comes after it anew
+        await self.wait_for(f"location.href.startsWith({place}) && ({until})")
 
     async def wait_for(self, expression: str) -> None:
         deadline = time.monotonic() + PATIENCE
