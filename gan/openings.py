@@ -30,7 +30,7 @@ from typing import Any, Literal
 from gan.costs import Cost
 from gan.errors import LabError
 from gan.loading import ModelInfo
-from gan.loading.hub import HubFile
+from gan.loading.hub_names import HubFile
 from gan.recipe import Recipe, model_name
 from gan.rendering import Renderer
 

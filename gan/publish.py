@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan.errors import LabError
-from gan.loading import hub, named_folder
+from gan.loading import hub_client, named_folder
+from gan.loading.hub_names import HubName
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -62,16 +63,16 @@ def publish(
     the files become visible with one commit.
     """
     name = repo_name(repo)
-    token = token or hub.own_token()
+    token = token or hub_client.own_token()
     if not token:
         raise LabError("publish_token")
     tell("checking", 0, 0)
-    with hub.understood(name, writing=True):
-        api = hub.client(token)
+    with hub_client.understood(name, writing=True):
+        api = hub_client.client(token)
         url = api.create_repo(repo, private=private, exist_ok=True)
         check_place(api, repo, private)
     tell("measuring", 0, 0)
-    with _folder(source, samples, name.repo) as folder, hub.understood(name, writing=True):
+    with _folder(source, samples, name.repo) as folder, hub_client.understood(name, writing=True):
         return Published(repo, str(url), _upload(api, repo, folder, tell))
 
 
@@ -82,9 +83,9 @@ def on_the_hub(card: str, repo: str) -> str:
     return re.sub(r"(python -m gan \w+ --model) [^ \n]+", rf"\1 {repo}", card)
 
 
-def repo_name(repo: str) -> hub.HubName:
+def repo_name(repo: str) -> HubName:
     """ "owner/name" and nothing more; LabError for anything else."""
-    name = hub.HubName.parse(repo)
+    name = HubName.parse(repo)
     if name.repo != repo:
         raise LabError("publish_name", value=repo)
     return name

@@ -41,8 +41,8 @@ from gan.generators.base import Generator, Noise, SynthesisFunction
 from gan.generators.prepared import prepare
 from gan.loading import ModelInfo, from_hub, list_models, load_generator, renamed
 from gan.loading.formats import Room
-from gan.loading.hub import HubFile, Progress, look_up
-from gan.loading.hub_names import is_hub_name
+from gan.loading.hub import Progress, look_up
+from gan.loading.hub_names import HubFile, is_hub_name
 from gan.loading.policy import Policy
 from gan.pool import Pool, Reservation
 from gan.recipe import Recipe

@@ -12,7 +12,7 @@ import gan
 from gan import rendering
 from gan.device import Device
 from gan.errors import LabError
-from gan.loading import hub, hub_transfer, load_generator
+from gan.loading import hub, hub_cache, hub_transfer, load_generator
 from gan.loading.hub import fetch, look_up
 from gan.loading.hub_choice import choose_file
 from gan.loading.hub_names import HubName, is_hub_name
@@ -442,14 +442,14 @@ def test_without_a_network_what_was_opened_here_opens_again(
         assert (found.commit, found.file, found.is_cached) == (commit, "G.pkl", True)
         assert (found.licence, found.is_private) == ("mit", False)
         assert fetch(found, OPEN).read_bytes() == BYTES
-        assert hub.is_in_cache(name)
+        assert hub_cache.is_in_cache(name)
     assert look_up("o/n", OPEN).was_offline
     assert look_up("o/n", OPEN, digest=sha256(BYTES)[:12]).file == "G.pkl"
     missing = refused(lambda: look_up(f"o/n@{commit}:old/G.pkl", OPEN))
     assert (missing.code, missing.values["known"]) == ("hub_not_downloaded", "G.pkl")
     for name in ("o/other", "o/n@v2"):
         assert refused(lambda name=name: look_up(name, OPEN)).code == "hub_unreachable"
-        assert not hub.is_in_cache(name)
+        assert not hub_cache.is_in_cache(name)
 
 
 def test_the_official_client_finds_our_download_without_a_network(

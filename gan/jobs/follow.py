@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from gan.control import Listener, Order
 from gan.errors import LabError
 from gan.jobs.launch import Job, client, facts, stop
-from gan.loading import hub
+from gan.loading import hub_client
+from gan.loading.hub_names import HubName
 from gan.runs import RunDirectory
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class _Follower:
         """One look at the job and its files; → the state, which the directory's status says too."""
         message = None
         try:
-            with hub.understood(hub.HubName(self.job.repo)):
+            with hub_client.understood(HubName(self.job.repo)):
                 told = self.api.inspect_job(job_id=self.job.id, namespace=self.job.owner).status
                 self._fetch(self.api)
         except LabError as error:
@@ -101,7 +102,7 @@ class _Follower:
         left to `look`, which asks the same Hub."""
         asked = {"job_id": self.job.id, "namespace": self.job.owner, "follow": True}
         try:
-            with hub.understood(hub.HubName(self.job.repo)):
+            with hub_client.understood(HubName(self.job.repo)):
                 for line in self.api.fetch_job_logs(**asked):
                     say(line.rstrip("\n"))
         except LabError:

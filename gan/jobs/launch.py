@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from gan.errors import LabError
 from gan.files import write_atomic
-from gan.loading import hub
+from gan.loading import hub_client
+from gan.loading.hub_names import HubName
 from gan.publish import check_place, repo_name
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ class Job:
 
 def hardware(token: str | None = None) -> list[Hardware]:
     """What there is, the cheapest first. Blocks; raises LabError."""
-    with hub.understood(hub.HubName("jobs/hardware")):
-        listed = hub.client(token or False).list_jobs_hardware()
+    with hub_client.understood(HubName("jobs/hardware")):
+        listed = hub_client.client(token or False).list_jobs_hardware()
     found = [
         Hardware(each.name, each.pretty_name, _per_hour(each.unit_cost_usd, each.unit_label))
         for each in listed
@@ -114,8 +115,8 @@ def start(
     if endpoint := os.environ.get("HF_ENDPOINT"):
         env["HF_ENDPOINT"] = endpoint
     run.mkdir(parents=True, exist_ok=True)
-    with hub.understood(name, writing=True):
-        api = hub.client(token)
+    with hub_client.understood(name, writing=True):
+        api = hub_client.client(token)
         api.create_repo(repo, private=private, exist_ok=True)
         check_place(api, repo, private)
         api.upload_file(path_or_fileobj=source(), path_in_repo=SOURCE, repo_id=repo)
@@ -136,13 +137,13 @@ def start(
 
 def stop(job: Job, token: str | None = None) -> None:
     """Cancels a job; what it has sent until then stays in its repository. Blocks; LabError."""
-    with hub.understood(hub.HubName(job.repo), writing=True):
-        hub.client(required_token(token)).cancel_job(job_id=job.id, namespace=job.owner)
+    with hub_client.understood(HubName(job.repo), writing=True):
+        hub_client.client(required_token(token)).cancel_job(job_id=job.id, namespace=job.owner)
 
 
 def required_token(token: str | None) -> str:
     """The one given, or this machine's; LabError where there is none."""
-    token = token or hub.own_token()
+    token = token or hub_client.own_token()
     if not token:
         raise LabError("publish_token")
     return token
@@ -181,7 +182,7 @@ def requirements() -> str:
 
 def client(token: str | None) -> HfApi:
     """The Hub's client with the token that a job is followed by."""
-    return hub.client(required_token(token))
+    return hub_client.client(required_token(token))
 
 
 def facts(job: Job) -> dict[str, Any]:

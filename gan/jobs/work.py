@@ -14,7 +14,8 @@ from pathlib import Path
 
 from gan.errors import LabError
 from gan.jobs.launch import client
-from gan.loading import hub
+from gan.loading import hub_client
+from gan.loading.hub_names import HubName
 from gan.system import graceful_signals
 
 RUN = Path("run")
@@ -59,7 +60,7 @@ def work(repo: str, flags: Sequence[str], samples: int = 1000, every: float = EV
 def push(repo: str, heavy: bool) -> None:
     """Makes the repository's `run/` like the one here, as one commit; with `heavy` the models and
     the newest checkpoints too."""
-    with hub.understood(hub.HubName(repo), writing=True):
+    with hub_client.understood(HubName(repo), writing=True):
         client(None).upload_folder(
             repo_id=repo,
             folder_path=RUN,
@@ -79,5 +80,5 @@ def _try_to_push(repo: str, heavy: bool) -> None:
 
 def _bring_back(repo: str) -> None:
     """What an earlier job for the same repository has left, so that the training goes on."""
-    with hub.understood(hub.HubName(repo)):
+    with hub_client.understood(HubName(repo)):
         client(None).snapshot_download(repo, allow_patterns=[f"{RUN.name}/*"], local_dir=".")

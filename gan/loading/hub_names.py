@@ -61,6 +61,28 @@ class HubName:
         return f"{self.repo}{revision}{f':{self.file}' if self.file else ''}"
 
 
+@dataclass(frozen=True)
+class HubFile:
+    """A file of one commit, as it is known before it is downloaded."""
+
+    repo: str
+    commit: str
+    file: str
+    size_bytes: int | None
+    sha256: str | None  # of large files
+    licence: str  # "" where the repository doesn't tell
+    others: tuple[str, ...]  # files of the same commit that might be models too
+    companions: tuple[str, ...]  # small files that belong to it
+    is_private: bool  # not everybody may see it: private, or given on request
+    is_cached: bool
+    was_offline: bool  # known from the cache only
+
+    @property
+    def source(self) -> str:
+        """Names the same bytes for ever."""
+        return f"hf://{self.repo}@{self.commit}:{self.file}"
+
+
 def is_hub_name(text: str) -> bool:
     """Is this written like something on the Hub? (A path may look like it: who asks looks there
     first.)"""

@@ -19,7 +19,7 @@ from gan.loading.policy import MEGABYTE, Policy
 from gan.loading.sniffing import names_diffusion
 
 if TYPE_CHECKING:
-    from gan.loading.hub import HubFile
+    from gan.loading.hub_names import HubFile
 
 Progress = Callable[[int, int | None], None]  # bytes that are here, bytes in all; may raise to stop
 

@@ -26,7 +26,8 @@ import numpy as np
 
 from gan import files
 from gan.errors import LabError
-from gan.loading import hub
+from gan.loading import hub_client
+from gan.loading.hub_names import HOME, HubName
 from gan.loading.policy import Policy
 from gan.training import picture_cache, pictures
 from gan.training.hub_names import (
@@ -82,7 +83,7 @@ class Facts:
 
 def page(source: HubData) -> str:
     """The address of the data set's page."""
-    return f"{hub.HOME}/datasets/{source.repo}"
+    return f"{HOME}/datasets/{source.repo}"
 
 
 def attribution(source: HubData) -> str:
@@ -107,7 +108,7 @@ def look(asked: HubData, policy: Policy | None = None) -> Look:
     policy = policy or Policy.from_environment()
     info = _repository(asked, policy)
     source = replace(asked, revision=info.sha, most=asked.most or DEFAULT_MOST)
-    opened = _Opened(source, hub.token_for(policy, None))
+    opened = _Opened(source, hub_client.token_for(policy, None))
     choices: dict[str, tuple[str, ...]] = {}
     missing = None
     with _readable(source):
@@ -123,7 +124,7 @@ def look(asked: HubData, policy: Policy | None = None) -> Look:
         rows = opened.rows(source) if source.split else None
     return Look(
         source=source,
-        licence=hub.licence_of(info),
+        licence=hub_client.licence_of(info),
         is_private=bool(info.private or info.gated),
         repository_bytes=sum(each.size or 0 for each in info.siblings or []),
         rows=rows,
@@ -163,7 +164,7 @@ def _check_may_ask(source: HubData, policy: Policy) -> None:
     if not policy.allows_data(source.repo):
         raise LabError("hub_data_not_allowed", repo=source.repo)
     check_package()
-    if hub.is_offline():
+    if hub_client.is_offline():
         raise LabError("hub_data_unreachable", repo=source.repo)
 
 
@@ -171,9 +172,9 @@ def _repository(asked: HubData, policy: Policy) -> Any:
     """The Hub's answer about a repository at a revision."""
     _check_may_ask(asked, policy)
     try:
-        with hub.understood(hub.HubName(asked.repo, asked.revision)):
-            return hub.client(hub.token_for(policy, None)).dataset_info(
-                asked.repo, revision=asked.revision, files_metadata=True, timeout=hub.SECONDS
+        with hub_client.understood(HubName(asked.repo, asked.revision)):
+            return hub_client.client(hub_client.token_for(policy, None)).dataset_info(
+                asked.repo, revision=asked.revision, files_metadata=True, timeout=hub_client.SECONDS
             )
     except LabError as error:
         if error.code == "hub_no_repo":
@@ -387,7 +388,7 @@ def _rows(source: HubData, policy: Policy | None) -> Iterator[_Row]:
     assert source.column is not None
     wanted = [source.column] + ([source.classes] if source.classes != NO_CLASSES else [])
     with _readable(source):
-        opened = _Opened(source, hub.token_for(policy, None))
+        opened = _Opened(source, hub_client.token_for(policy, None))
         stream = opened.stream(source).select_columns(wanted)
         names = getattr(stream.features.get(source.classes), "names", None)
         for number, row in enumerate(stream.take(source.most)):

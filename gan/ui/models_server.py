@@ -23,8 +23,9 @@ from gradio.utils import get_upload_folder
 
 from gan import rendering
 from gan.errors import LabError
-from gan.loading import here, hub, look_up
+from gan.loading import here, hub, hub_cache, hub_client, look_up
 from gan.loading.catalogue import Entry, catalogue
+from gan.loading.hub_names import HubFile
 from gan.loading.policy import CATALOGUE, MEGABYTE, Policy
 from gan.openings import FILES, Dropped, Openings, Source
 from gan.recipe import Recipe
@@ -70,7 +71,7 @@ def _reason(entry: Entry, policy: Policy, online: bool) -> str | None:
         return "error.hub_off"
     if not policy.allows(entry.repo, True):
         return "models.not_allowed"
-    if not online and not hub.is_in_cache(entry.name):
+    if not online and not hub_cache.is_in_cache(entry.name):
         return "models.offline"
     return None
 
@@ -99,7 +100,7 @@ def _is_written_as_path(name: str) -> bool:
     return re.match(r"[/~\\]|\.{1,2}[/\\]|[A-Za-z]:[/\\]", name) is not None
 
 
-def _told(found: hub.HubFile, policy: Policy) -> Json:
+def _told(found: HubFile, policy: Policy) -> Json:
     size = found.size_bytes
     return {
         "kind": "hub",
@@ -207,7 +208,7 @@ def _is_online() -> bool:
     """Asked once a minute, for everybody."""
     at, answer = _network[0] if _network else (-REACHABLE_FOR, False)
     if time.monotonic() - at > REACHABLE_FOR:
-        answer = rendering.shared().policy.hub and hub.is_reachable()
+        answer = rendering.shared().policy.hub and hub_client.is_reachable()
         _network[:] = [(time.monotonic(), answer)]
     return answer
 

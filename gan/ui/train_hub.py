@@ -95,11 +95,11 @@ def _hub_token(asked: Json) -> str:
 
 def _own_login() -> str | None:
     """This machine's token; None where strangers might use it."""
-    from gan.loading import hub
+    from gan.loading import hub_client
     from gan.loading.policy import Policy
 
     policy = Policy.from_environment()
-    return hub.own_token() if policy.hub_token and not policy.public else None
+    return hub_client.own_token() if policy.hub_token and not policy.public else None
 
 
 def _text(asked: Json, name: str) -> Any:
