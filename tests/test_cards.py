@@ -19,6 +19,7 @@ from safetensors import safe_open
 
 from gan import cards, cli
 from gan.cards import Facts, command_line, learning_curve, model_card, other_settings
+from gan.cli.training import train_config
 from gan.errors import LabError
 from gan.images import CAPTION
 from gan.loading import load_generator
@@ -332,7 +333,7 @@ def test_the_command_trains_by_the_same_configuration(digits, settings, preset) 
     config = complete(TrainConfig(data="digits", **settings), digits, preset)
     options = parsed(command_line(config, out="a folder"))
     assert options.out == Path("a folder")
-    read = cli.train_config(options)
+    read = train_config(options)
     assert complete(read, load_dataset(read.data, options.resolution), options.preset) == config
     assert other_settings(config, digits) == {}
 

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from gan import cli
+from gan.cli import models, terminal, training
 from gan.errors import LabError
 from gan.images import read_recipe
 from gan.runs import RunDirectory
@@ -113,14 +114,14 @@ def test_the_flags_become_the_configuration(tmp_path: Path) -> None:
     options = cli.parser().parse_args(
         ["train", "--data", "digits", "--out", str(tmp_path), *shlex.split(flags)]
     )
-    config = cli.train_config(options)
+    config = training.train_config(options)
     assert (config.loss, config.penalties, config.seed) == ("hinge", ("r1", "r2"), 7)
     assert (config.images, config.batch, config.target_quality) == (640, 16, 0.9)
     whole = complete(config, load_dataset("digits", 16), options.preset)
     assert whole.generator is not None
     assert (whole.generator.resolution, whole.generator.w_dim) == (16, 64)
     none = cli.parser().parse_args([*TRAIN, "--out", "r", "--penalties", "none"])
-    assert cli.train_config(none).penalties == ()
+    assert training.train_config(none).penalties == ()
 
 
 def test_a_warm_start_may_be_a_run(run_path: Path, tmp_path: Path) -> None:
@@ -314,12 +315,12 @@ def test_generate_refuses_and_names(
     [("7", [7]), ("0-3", [0, 1, 2, 3]), ("5,1, 10-11", [5, 1, 10, 11]), ("3-3", [3])],
 )
 def test_seed_ranges(given: str, seeds: list[int]) -> None:
-    assert cli.seed_range(given) == seeds
+    assert models.seed_range(given) == seeds
 
 
 def test_a_sum_of_ranges_is_bounded_too() -> None:
     with pytest.raises(LabError) as caught:
-        cli.seed_range("0-59999,0-59999")
+        models.seed_range("0-59999,0-59999")
     assert caught.value.code == "bad_seeds"
 
 
@@ -462,7 +463,7 @@ def test_an_interrupted_command_ends_with_130(monkeypatch: pytest.MonkeyPatch) -
     def interrupt(_given: str) -> list[int]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "seed_range", interrupt)
+    monkeypatch.setattr(models, "seed_range", interrupt)
     assert run("generate", "--model", "m", "--seeds", "1", "--out", "p") == 130
 
 
@@ -471,7 +472,7 @@ def test_an_interrupted_command_ends_with_130(monkeypatch: pytest.MonkeyPatch) -
     [(0, "0:00"), (65, "1:05"), (3725, "1:02:05"), (float("inf"), "–")],
 )
 def test_durations(seconds: float, shown: str) -> None:
-    assert cli.duration(seconds) == shown
+    assert terminal.duration(seconds) == shown
 
 
 @pytest.mark.parametrize("command", ["train", "generate", "evaluate", "export"])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gan import cli, sinks
+from gan.cli import training
 from gan.errors import LabError
 from gan.training.evaluation import Quality
 from gan.training.report import StepReport
@@ -42,7 +43,7 @@ def pictures(channels: int = 1) -> np.ndarray:
 def trained(run: Path, sink: str) -> int:
     """A whole small training by the command line's own code, without evaluations."""
     options = argparse.Namespace(quiet=True, log_to=[sink], out=run)
-    return cli._train(tiny_run(run), options)
+    return training._train(tiny_run(run), options)
 
 
 def failing(name: str, reason: str) -> None:

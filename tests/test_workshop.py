@@ -754,13 +754,14 @@ def test_a_request_from_outside_is_checked(given: Any) -> None:
 
 def test_a_request_is_its_command_line() -> None:
     from gan import cli
+    from gan.cli import training
 
     asked = TrainRequest(
         data="digits", preset="small", resolution=16, minutes=2.5, loss="hinge", penalties="r1,r2",
         target_quality=0.9, batch=16, seed=7,
     )  # fmt: skip
     options = cli.parser().parse_args(asked.command("somewhere"))
-    config = cli.train_config(options)
+    config = training.train_config(options)
     assert (config.loss, config.penalties, config.minutes) == ("hinge", ("r1", "r2"), 2.5)
     assert (config.batch, config.seed, config.target_quality) == (16, 7, 0.9)
     assert (options.preset, options.resolution, str(options.out)) == ("small", 16, "somewhere")
