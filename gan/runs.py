@@ -416,7 +416,7 @@ class Run:
     def _write_reals(self) -> None:
         path = self.directory.path / "reals.png"
         if not path.exists():
-            images.save(path, images.grid(self.trainer.reals(), columns=8))
+            images.save(path, images.grid(self.trainer.gallery.reals(), columns=8))
 
     def stop(self) -> None:
         """Saves everything now; the same command goes on from here."""

@@ -239,7 +239,7 @@ def test_stopping_and_resuming_changes_nothing(pictures, tmp_path):
 def test_every_second_picture_is_drawn_truncated(pictures):
     training = trainer(pictures)
     ws = training.G.mapping(normal(64))
-    center = training.G.mapping.w(training.fixed_z).mean(dim=0)
+    center = training.G.mapping.w(training.gallery.z).mean(dim=0)
     pulled = training._truncated(ws)
     assert torch.allclose(pulled[::2], ws[::2], atol=1e-6)
     share = (pulled - center).norm(dim=2)[1::2] / (ws - center).norm(dim=2)[1::2]

@@ -438,16 +438,16 @@ def test_pictures_and_classes_can_be_left_out(digits):
     assert len(running.batches.indices) == 20
     assert len(running.kept_back) == 180
     assert running.G.c_dim == 0
-    assert running.reals().shape == (20, 8, 8, 1)
+    assert running.gallery.reals().shape == (20, 8, 8, 1)
     running.step()
 
 
 def test_reals_are_of_the_samples_classes(digits):
     running = trainer(digits)
-    shown = {picture.tobytes() for picture in running.reals()}
-    assert running.reals().shape == (64, 8, 8, 1)
+    shown = {picture.tobytes() for picture in running.gallery.reals()}
+    assert running.gallery.reals().shape == (64, 8, 8, 1)
     assert shown <= {picture.tobytes() for picture in digits.images[running.trained_on]}
-    first = running.reals()[3]
+    first = running.gallery.reals()[3]
     labels = [digits.labels[i] for i in running.trained_on if (digits.images[i] == first).all()]
     assert labels == [3]
 

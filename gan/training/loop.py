@@ -38,8 +38,9 @@ from gan.training.config import (
 )
 from gan.training.data import Batches, Dataset, load_dataset, split
 from gan.training.evaluation import Evaluator, Quality, QualityStop
+from gan.training.gallery import Gallery, pixels
 from gan.training.losses import LOSSES, misread, r1, wgan_gradient_penalty
-from gan.training.neighbours import Neighbours, NeighbourSearch
+from gan.training.neighbours import NeighbourSearch
 from gan.training.networks import (
     Discriminator,
     discriminator_for,
@@ -51,11 +52,8 @@ from gan.training.parallel import CHANGE, END, RESTORE, STEP, Group
 from gan.training.reconstruction import reconstruction
 from gan.training.report import Clock, StepReport
 
-SAMPLES = 64  # pictures from fixed latents, to watch the same ones learn
 TRUNCATION_SAMPLES = 10_000  # latents whose mean becomes w_avg
 MOST_RESCUES = 5  # halvings of the rate after numbers broke; then it is given up
-WALK = 8  # pictures on the way from one fixed latent to another
-SHOWN_NEIGHBOURS = 16  # samples, above their nearest training pictures
 
 
 def train(config: TrainConfig, folder: Path | None = None, **options: Any) -> Iterator[StepReport]:
@@ -148,7 +146,7 @@ class Trainer:
         self.pulse: Callable[[], None] = nothing
         self.paused = 0.0  # seconds that it took: no part of what an evaluation costs
         self._begin()
-        self.fixed_z, self.fixed_c = self._fixed_latents()
+        self.gallery = Gallery(self.dataset, self.trained_on, self.G.z_dim, self.where)
         if folder is not None:
             self._resume(folder)
 
@@ -464,21 +462,10 @@ class Trainer:
         """Every second row of ws pulled towards the mean, by a psi of its own. Between kinds that
         are either so or so lies nothing real: where truncation leads, it must have been trained."""
         with torch.no_grad():
-            center = self.G.mapping.w(self.fixed_z, self.fixed_c).mean(dim=0)
+            center = self.G.mapping.w(self.gallery.z, self.gallery.c).mean(dim=0)
         psi = 1 - (1 - self.config.least_psi) * torch.rand(len(ws), generator=self.rng)
         psi[::2] = 1.0
         return center.lerp(ws, psi.to(self.where)[:, None, None])
-
-    def _fixed_latents(self) -> tuple[Tensor, Tensor | None]:
-        """The latents of the sample pictures: seeds 0 … 63, classes in turn."""
-        z = np.concatenate(
-            [np.random.RandomState(i).randn(1, self.G.z_dim) for i in range(SAMPLES)]
-        )
-        c = None
-        if self.dataset.num_classes:
-            turns = torch.arange(SAMPLES) % self.dataset.num_classes
-            c = F.one_hot(turns, self.dataset.num_classes).float().to(self.where)
-        return torch.from_numpy(z).float().to(self.where), c
 
     def _pictures(self) -> tuple[np.ndarray, np.ndarray]:
         """Indices of the pictures to learn from, and of the tenth that is never shown: that
@@ -495,6 +482,11 @@ class Trainer:
         return [torch.cuda.current_device()] if torch.cuda.is_available() else []
 
     @property
+    def _resolution(self) -> int:
+        """The one that is trained now."""
+        return self.config.resolution_at(self.images_seen)
+
+    @property
     def _own_batch(self) -> int:
         return self.config.batch // self.group.size
 
@@ -504,47 +496,21 @@ class Trainer:
 
     # ---- looking at what it has learned
 
-    @torch.no_grad()
     def samples(self, raw: bool = False) -> np.ndarray:
         """Pictures of the fixed latents, by the averaged generator or (`raw`) by the one that is
         trained: uint8 [64, r, r, C]."""
-        generator = self.G if raw else self.ema
-        return self._drawn(generator, generator.mapping(self.fixed_z, self.fixed_c))
+        return self.gallery.samples(self.G if raw else self.ema, self._resolution)
 
-    @torch.no_grad()
     def between(self) -> np.ndarray:
-        """Ways through w by the averaged generator, in rows of eight: each is a straight line
-        between two `samples`, of one class where there are few. uint8 [64, r, r, C]."""
-        ws = self.ema.mapping(self.fixed_z, self.fixed_c)  # [64, num_ws, w_dim]
-        rows = SAMPLES // WALK
-        classes = self.dataset.num_classes
-        apart = classes if 0 < classes <= SAMPLES - rows else rows
-        share = torch.linspace(0, 1, WALK, device=ws.device)[None, :, None, None]
-        ways = ws[:rows, None].lerp(ws[apart : apart + rows, None], share)
-        return self._drawn(self.ema, ways.flatten(0, 1))
-
-    def _drawn(self, generator: StyleGAN2, ws: Tensor) -> np.ndarray:
-        """At the resolution that is trained now."""
-        resolution = self.config.resolution_at(self.images_seen)
-        return _pixels(generator.synthesis(ws, "const", resolution))
-
-    def reals(self) -> np.ndarray:
-        """Pictures that it learns from, in the samples' order of classes: uint8 [64, H, H, C];
-        fewer where there are fewer."""
-        order = np.random.RandomState(0).permutation(self.trained_on)
-        labels = self.dataset.labels
-        if self.fixed_c is not None and labels is not None:
-            pools = [list(order[labels[order] == k]) for k in range(self.dataset.num_classes)]
-            turns = self.fixed_c.argmax(dim=1).tolist()
-            order = [pools[k].pop() for k in turns if pools[k]]
-        return self.dataset.images[np.asarray(order[:SAMPLES])]
+        """Ways between samples, by the averaged generator: uint8 [64, r, r, C]."""
+        return self.gallery.between(self.ema, self._resolution)
 
     def _look(self) -> dict[str, Any]:
         """Measures, and lets the lamps judge; what a report says of it."""
         quality = self.measure()
         assert self.evaluator is not None
         assert self.evaluator.pictures is not None
-        drawn = _pixels(self.evaluator.pictures)
+        drawn = pixels(self.evaluator.pictures)
         if self.search is None:
             self.search = NeighbourSearch(self.dataset.images, self.trained_on, self.kept_back)
         found = self.search.of(drawn)
@@ -553,7 +519,7 @@ class Trainer:
         return {
             "quality": quality,
             "is_best": self._is_best(quality),
-            "neighbours": self._beside_neighbours(drawn, found),
+            "neighbours": self.gallery.beside_neighbours(drawn, found),
         }
 
     def _good_enough(self, quality: Quality) -> str | None:
@@ -567,25 +533,12 @@ class Trainer:
         hopeless = self.stop.target is not None and "plateau" in self.alarms.lit
         return "plateau" if hopeless and falls else None
 
-    def _beside_neighbours(self, drawn: np.ndarray, found: Neighbours) -> np.ndarray:
-        """Rows of eight: the samples nearest to a training picture, these, the first samples,
-        theirs. uint8 [32, r, r, C]."""
-        half = min(SHOWN_NEIGHBOURS // 2, len(drawn))
-        rows = [found.distance.argsort()[:half].numpy(), np.arange(half)]
-        size = drawn.shape[1]
-        pairs = [
-            pictures
-            for row in rows
-            for pictures in (drawn[row], _reduced(self.dataset.images[found.index[row]], size))
-        ]
-        return np.concatenate(pairs)
-
     def measure(self, fresh: int = 0) -> Quality:
         """The quality of the averaged generator at the resolution that is trained now.
 
         `fresh` > 0 draws from other latents than usual.
         """
-        resolution = self.config.resolution_at(self.images_seen)
+        resolution = self._resolution
         if self.evaluator is None or self.evaluator.resolution != resolution:
             self.evaluator = Evaluator(
                 self.dataset,
@@ -620,7 +573,7 @@ class Trainer:
 
     def _is_best(self, quality: Quality) -> bool:
         """A better KID than ever at this resolution (a finer one begins anew)."""
-        resolution = self.config.resolution_at(self.images_seen)
+        resolution = self._resolution
         best = self.best
         if best and best["resolution"] == resolution and best["kid"] <= quality.kid:
             return False
@@ -635,7 +588,7 @@ class Trainer:
             images_seen=self.images_seen,
             images=self.config.images,
             steps=self.steps,
-            resolution=self.config.resolution_at(self.images_seen),
+            resolution=self._resolution,
             seconds=round(self.seconds, 3),
             images_per_second=rate,
             seconds_left=seconds_left(self.config, self.images_seen, rate),
@@ -734,19 +687,6 @@ class Trainer:
 
 
 _OWN_FIELDS = ("pair_accuracy", "grad_norm_g", "grad_norm_d")  # means that are no losses
-
-
-def _pixels(images: Tensor) -> np.ndarray:
-    """[N, C, H, W] in [−1, 1] → uint8 [N, H, W, C]."""
-    pixels = (images * 127.5 + 128).clamp(0, 255).to(torch.uint8)
-    return pixels.permute(0, 2, 3, 1).cpu().numpy()
-
-
-def _reduced(pictures: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [N, H, H, C] → [N, size, size, C], boxes of pixels averaged."""
-    images = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()
-    images = F.avg_pool2d(images, images.shape[-1] // size)
-    return images.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
 def _norms(tensors: list[Tensor]) -> Tensor:
