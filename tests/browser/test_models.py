@@ -381,6 +381,24 @@ def test_a_file_on_its_way_says_how_far_it_is_and_can_be_stopped(
     assert left == [], "what was stopped stays on no disk"
 
 
+def test_who_stops_a_file_is_told_again_which_model_the_link_waits_for(
+    new_lab: Callable[..., Any], online: str, tmp_path: Path
+) -> None:
+    (tmp_path / "wrong.pkl").write_bytes(bytes(8_000_000))
+    lab = new_lab(url=online).open("?m=elsewhere&r=0123456789ab&s=4")
+    card = lab.page.locator("#lab-found")
+    card.locator(".found-error").wait_for()
+    asked_for = card.text_content()
+    assert "elsewhere" in asked_for
+    slowly = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 10_000}
+    line = lab.page.context.new_cdp_session(lab.page)
+    line.send("Network.emulateNetworkConditions", slowly)
+    lab.page.locator("#lab-model-file").set_input_files(tmp_path / "wrong.pkl")
+    card.get_by_text("Stop").click()
+    card.locator(".found-error").wait_for()
+    assert card.text_content() == asked_for
+
+
 def test_a_recent_model_that_must_be_downloaded_again_shows_its_size_first(
     new_lab: Callable[..., Any], online: str, hub: HubServer, tmp_path: Path
 ) -> None:

@@ -1,13 +1,15 @@
-// gan/ui/live/sources.js and the words of models.js: what a person reads of where a model comes from.
+// gan/ui/live/sources.js: what a person reads of where a model comes from.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { costText, familyName, originText } from "../../gan/ui/live/models.js";
 import {
+  costText,
+  familyName,
   hubSource,
   isPicture,
   isModelOf,
+  originText,
   ownOf,
   portable,
   portableName,

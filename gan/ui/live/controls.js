@@ -3,10 +3,10 @@
 import { directionLabel } from "./directions.js";
 import { put } from "./dom.js";
 import { onChosen } from "./keys.js";
-import { costText, familyName, originText } from "./models.js";
 import { isOlder } from "./moments.js";
 import { round4, same } from "./recipe.js";
 import { keyOf, modelOf } from "./reducer.js";
+import { costText, familyName, originText } from "./sources.js";
 
 const FIRST_REPEAT = 380; // milliseconds that an arrow is held before it repeats
 const NEXT_REPEAT = 90;

@@ -16,3 +16,10 @@ export function keepingFocus(root, rebuild) {
   rebuild();
   if (index >= 0 && !held.isConnected) place.querySelectorAll("button")[index]?.focus();
 }
+
+/** A new element: <tag class="className">text</tag>. */
+export function make(tag, className = "", text = "") {
+  const node = Object.assign(document.createElement(tag), { className });
+  if (text !== "") node.textContent = text;
+  return node;
+}

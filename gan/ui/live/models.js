@@ -1,26 +1,14 @@
 // Models: the dialog in which one is found and opened, and the offer to open the one that a recipe
 // needs. What is open belongs to the reducer's state; what is on its way, to this file.
 
-import { keepingFocus } from "./dom.js";
+import { make } from "./dom.js";
 import { Refused } from "./messages.js";
+import { createModelList } from "./model_list.js";
 import { NEW_MODEL, TOKEN_KEY, factsOf } from "./moments.js";
 import { keyOf, modelOf } from "./reducer.js";
 import { sendFile } from "./sending.js";
-import {
-  hubSource,
-  isModelOf,
-  ownOf,
-  portableName,
-  recentFromText,
-  recentPath,
-  secondsText,
-  sizeText,
-  withRecent,
-  withRecentAt,
-  withoutRecent,
-} from "./sources.js";
+import { hubSource, isModelOf, ownOf, portableName, recentPath, sizeText } from "./sources.js";
 
-const RECENT_KEY = "latent-lab.models.v1";
 const ASK_AGAIN = 400; // milliseconds between two looks at an opening
 const LEARN_AGAIN = 2000;
 const QUICK_SIDE = 128; // pixels: what is so small is drawn in milliseconds
@@ -33,7 +21,7 @@ const LENDABLE = ["hub_no_repo", "hub_gated", "hub_bad_token", "hub_token_refuse
 export const NOT_HERE = ["model_not_open", "unknown_model"];
 
 export function createModels(lab) {
-  const { $, element, t, dispatch } = lab;
+  const { $, t, dispatch } = lab;
   const { memory } = window.LatentLab;
   const known = () => lab.state()?.models ?? {};
   const dialog = $("#lab-models");
@@ -43,13 +31,24 @@ export function createModels(lab) {
   let wanted = null; // the recipe that waits for its model
   let opening = null; // {id, source, sending?: stops the upload}
   let shown = null; // {opening, stage, bar, state}: the nodes that say how far it is
-  let runs = []; // this browser's trainings that draw: {run, name}
   let isLeaving = false; // for a training's generator
   let asked = null; // {name, revision} of the newest question
   let token = ""; // the person's own for the Hub: for what the card shows, never stored
-  let forgotten = null; // {item, index}: taken off the recent ones, until the dialog closes
   let learning = ""; // the key of the model whose cost is being asked for
   let lastAsked = 0; // of several questions the newest counts
+
+  const list = createModelList(lab, dialog, {
+    pick(model, event) {
+      dispatch({ type: "model", model: model.name, revision: revisionOf(model) }, event);
+      close();
+    },
+    openRun,
+    again,
+    lookUp(name) {
+      wanted = null;
+      lookUp(name);
+    },
+  });
 
   // --- the dialog ----------------------------------------------------------------------------
 
@@ -57,15 +56,26 @@ export function createModels(lab) {
     if (!dialog.open) dialog.showModal();
     const hasKeys = window.matchMedia("(hover: hover)").matches; // else a keyboard would rise
     (hasKeys ? $("#lab-find-name") : dialog.querySelector("h2")).focus();
-    list();
-    learnRuns();
+    translate();
+    list.learnRuns();
     try {
       picker = await lab.call("picker", {});
       dispatch({ type: "models", models: picker.models });
     } catch (error) {
       complain(error);
     }
-    keepingFocus(dialog, list);
+    translate();
+  }
+
+  /** Everything but the card, from what is known. */
+  function translate() {
+    const name = $("#lab-find-name");
+    name.placeholder = t(picker?.allowed.paths ? "models.name_or_path" : "models.name_hint");
+    name.setAttribute("aria-label", name.placeholder);
+    const megabytes = picker?.allowed.upload_megabytes;
+    $(".models-file").hidden = megabytes === 0;
+    $(".models-file-text").textContent = megabytes ? t("models.file_hint", { megabytes }) : "";
+    list.show(picker);
   }
 
   function close() {
@@ -74,76 +84,10 @@ export function createModels(lab) {
   }
 
   function forget() {
-    [found, wanted, token, forgotten] = [null, null, "", null];
+    [found, wanted, token] = [null, null, ""];
+    list.settle();
     card.hidden = true;
     card.replaceChildren();
-  }
-
-  /** Everything but the card, from what is known. */
-  function list() {
-    const name = $("#lab-find-name");
-    name.placeholder = t(picker?.allowed.paths ? "models.name_or_path" : "models.name_hint");
-    name.setAttribute("aria-label", name.placeholder);
-    const megabytes = picker?.allowed.upload_megabytes;
-    $(".models-file").hidden = megabytes === 0;
-    $(".models-file-text").textContent = megabytes ? t("models.file_hint", { megabytes }) : "";
-    listHere();
-    fill($("#lab-models-recent"), recent().filter(isNew).map(recentModel));
-    showForgotten();
-    const groups = Map.groupBy(picker?.catalogue ?? [], (entry) => entry.group);
-    $("#lab-catalogue").replaceChildren(...[...groups].map(group));
-    const absent = picker && (!picker.online || !picker.allowed.hub);
-    $("#lab-absent").hidden = !absent;
-    if (absent) $("#lab-absent").textContent = t(absentReason());
-  }
-
-  /** What is open, and this browser's trainings, which have a group of their own. */
-  function listHere() {
-    const isOwn = (model) => runs.some(({ run }) => run === model.run);
-    const others = Object.values(known()).filter((model) => !isOwn(model));
-    fill($("#lab-models-here"), others.map(openModel));
-    fill($("#lab-models-runs"), runs.map(ownRun));
-  }
-
-  const absentReason = () => (picker.allowed.hub ? "models.absent" : "error.hub_off");
-  const isNew = (item) => !known()[keyOf({ name: item.model, revision: item.revision })];
-
-  function fill(place, items) {
-    place.replaceChildren(...items);
-    place.parentElement.hidden = !items.length;
-  }
-
-  function openModel(model) {
-    const isHere = model === lab.model();
-    const entry = choice({
-      title: lab.titleOf(model),
-      detail: lab.shortFacts(model),
-      chosen: (event) => {
-        dispatch({ type: "model", model: model.name, revision: revisionOf(model) }, event);
-        close();
-      },
-    });
-    entry.setAttribute("aria-current", isHere);
-    return entry;
-  }
-
-  /** The trainings of this browser, as the Train page knows them. */
-  async function learnRuns() {
-    const own = memory.get(TOKEN_KEY);
-    if (!own) return;
-    try {
-      ({ runs } = await lab.call("own_runs", { token: own }));
-      keepingFocus(dialog, listHere);
-    } catch (error) {
-      console.info("Latent Lab:", error);
-    }
-  }
-
-  function ownRun({ run, name }) {
-    const detail = t("models.run_detail");
-    const entry = choice({ title: name, detail, chosen: () => openRun(run) });
-    entry.setAttribute("aria-current", run === lab.model()?.run);
-    return entry;
   }
 
   /** Shows the newest generator of a training, as the Train page does. */
@@ -159,83 +103,6 @@ export function createModels(lab) {
     } finally {
       isLeaving = false;
     }
-  }
-
-  function recentModel(item) {
-    const { title, detail } = item;
-    const entry = make("div", "recent");
-    const remove = make("button", "forget");
-    remove.type = "button";
-    remove.title = t("models.forget");
-    remove.setAttribute("aria-label", `${remove.title}: ${title}`);
-    remove.innerHTML = '<svg class="icon"><use href="#i-close"/></svg>';
-    remove.addEventListener("click", () => {
-      const { list: others, index } = withoutRecent(recent(), item);
-      store(others);
-      forgotten = { item, index };
-      list();
-      $("#lab-models-forgotten button").focus();
-    });
-    entry.append(choice({ title, detail, chosen: () => again(item) }), remove);
-    return entry;
-  }
-
-  /** What was taken off the list last, with the way back. */
-  function showForgotten() {
-    const place = $("#lab-models-forgotten");
-    place.hidden = !forgotten;
-    if (!forgotten) return void place.replaceChildren();
-    place.parentElement.hidden = false;
-    const undo = make("button", "text-button", t("models.undo_forget"));
-    undo.type = "button";
-    undo.addEventListener("click", () => {
-      store(withRecentAt(recent(), forgotten.item, forgotten.index));
-      forgotten = null;
-      list();
-      $("#lab-models-recent .model")?.focus();
-    });
-    place.replaceChildren(t("models.forgotten", { title: forgotten.item.title }), undo);
-  }
-
-  function store(items) {
-    memory.set(RECENT_KEY, JSON.stringify(items));
-  }
-
-  function group([name, entries]) {
-    const section = make("section", "models-group");
-    const grid = make("div", "model-list");
-    grid.append(...entries.map(entryOf));
-    section.append(make("h3", "", t(`models.group_${name}`)), grid);
-    return section;
-  }
-
-  function entryOf(entry) {
-    const parts = [familyName(entry.family)];
-    if (entry.resolution) parts.push(`${entry.resolution} px`);
-    if (entry.megabytes) parts.push(`${entry.megabytes} MB`);
-    const button = choice({
-      title: entry.draws[language()] ?? entry.draws.en,
-      detail: parts.join(" · "),
-      note: entry.repo,
-      licence: entry.licence || t("models.licence_look"),
-      chosen: () => {
-        wanted = null;
-        lookUp(entry.name);
-      },
-    });
-    button.disabled = Boolean(entry.reason);
-    if (entry.reason) button.title = t(entry.reason);
-    return button;
-  }
-
-  function choice({ title, detail, note, licence, chosen }) {
-    const button = make("button", "model");
-    button.type = "button";
-    button.append(make("span", "model-title", title), make("span", "model-detail", detail));
-    if (note) button.append(make("span", "model-note", note));
-    if (licence) button.append(make("span", "model-detail", licence));
-    button.addEventListener("click", chosen);
-    return button;
   }
 
   // --- the card: what was found, how far it is -----------------------------------------------
@@ -419,6 +286,7 @@ export function createModels(lab) {
 
   function stopped() {
     if (found) showFound();
+    else if (wanted) askFor(wanted);
     else forget();
   }
 
@@ -502,12 +370,16 @@ export function createModels(lab) {
     if (!recipe.model.includes("/")) {
       const path = picker?.allowed.paths && wantedPath();
       if (path && (await lookUp(path))) return;
-      const { model: name } = recipe;
-      const revision = recipe.revision || "?";
-      return say([make("p", "found-error", t("models.name_it", { name, revision }))]);
+      return askFor(recipe);
     }
     if (!(await lookUp(portableName(recipe.model), recipe.revision ?? ""))) return;
     if (found.kind === "hub" && isNear(found) && wanted === recipe) await open(found);
+  }
+
+  /** Says which model a recipe waits for: its file, or its path, is this person's to give. */
+  function askFor({ model: name, revision }) {
+    const values = { name: portableName(name), revision: revision || "?" };
+    say([make("p", "found-error", t("models.name_it", values))]);
   }
 
   /** Is it on the server's disk? Else its size and licence are read before it is downloaded. */
@@ -515,7 +387,7 @@ export function createModels(lab) {
 
   /** The path at which this person opened the model that the recipe waits for. */
   function wantedPath() {
-    return wanted && recentPath(recent(), wanted)?.name;
+    return wanted && recentPath(list.recent(), wanted)?.name;
   }
 
   async function again(item) {
@@ -535,15 +407,10 @@ export function createModels(lab) {
     close();
   }
 
-  function recent() {
-    return recentFromText(memory.get(RECENT_KEY));
-  }
-
   function remember(model, { kind, name }) {
     const item = { kind, name: kind === "file" ? "" : name, title: lab.titleOf(model) };
     Object.assign(item, { model: model.name, revision: model.revision });
-    item.detail = lab.shortFacts(model);
-    store(withRecent(recent(), item));
+    list.remember({ ...item, detail: lab.shortFacts(model) });
   }
 
   /** Asks what a large model's pictures cost, until that has been measured. */
@@ -612,40 +479,12 @@ export function createModels(lab) {
     });
   }
 
-  const language = () => element.ownerDocument.documentElement.dataset.language;
-
-  return { listen, show, openFile, openRecipe, offer, learn, translate: list };
+  return { listen, show, openFile, openRecipe, offer, learn, translate };
 }
 
 /** A model that everybody finds by its name needs no revision in its recipes; others do. */
 function revisionOf(model) {
   return model.is_named ? "" : model.revision;
-}
-
-/** "stylegan2" → "StyleGAN2". */
-export function familyName(family) {
-  const names = { stylegan2: "StyleGAN2", stylegan3: "StyleGAN3", dcgan: "DCGAN" };
-  Object.assign(names, { biggan: "BigGAN-deep", r3gan: "R3GAN", fastgan: "FastGAN" });
-  return names[family] ?? family;
-}
-
-/** What a drag and a picture cost, where that is worth a word: a key of the texts, with values. */
-export function costText(cost) {
-  if (!cost || cost.exact_seconds < 0.5) return null;
-  const values = { seconds: secondsText(cost.exact_seconds), side: cost.preview_resolution };
-  return [`models.cost_${cost.drag}`, values];
-}
-
-/** Where a model came from, in short: "owner/name · 0123456". */
-export function originText(model) {
-  const hub = hubSource(model.source);
-  return hub ? `${hub.repo} · ${hub.commit.slice(0, 7)} · ${hub.file}` : "";
-}
-
-function make(tag, className = "", text = "") {
-  const node = Object.assign(document.createElement(tag), { className });
-  if (text !== "") node.textContent = text;
-  return node;
 }
 
 function asNode(tag, value) {

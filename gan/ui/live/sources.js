@@ -21,6 +21,26 @@ export function secondsText(seconds) {
   return String(seconds < 20 ? Math.round(seconds) : Math.round(seconds / 10) * 10);
 }
 
+/** "stylegan2" → "StyleGAN2". */
+export function familyName(family) {
+  const names = { stylegan2: "StyleGAN2", stylegan3: "StyleGAN3", dcgan: "DCGAN" };
+  Object.assign(names, { biggan: "BigGAN-deep", r3gan: "R3GAN", fastgan: "FastGAN" });
+  return names[family] ?? family;
+}
+
+/** What a drag and a picture cost, where that is worth a word: a key of the texts, with values. */
+export function costText(cost) {
+  if (!cost || cost.exact_seconds < 0.5) return null;
+  const values = { seconds: secondsText(cost.exact_seconds), side: cost.preview_resolution };
+  return [`models.cost_${cost.drag}`, values];
+}
+
+/** Where a model came from, in short: "owner/name · 0123456". */
+export function originText(model) {
+  const hub = hubSource(model.source);
+  return hub ? `${hub.repo} · ${hub.commit.slice(0, 7)} · ${hub.file}` : "";
+}
+
 /** Is a dropped file a picture with a recipe, rather than a model? */
 export function isPicture({ name, type }) {
   return type === "image/png" || PICTURE.test(name);
