@@ -85,9 +85,10 @@ serve(build_app({"recipe": None, "models": [], "image": ""}), server_port=int(sy
 
 
 @pytest.fixture(scope="session")
-def serve_empty() -> Callable[[], Any]:
-    """Serves the page of a program that has no model at all."""
-    return lambda: serving(["-c", EMPTY])
+def empty_app() -> Iterator[str]:
+    """The address of an app that has no model at all. What is dropped there is its person's own."""
+    with serving(["-c", EMPTY]) as url:
+        yield url
 
 
 @contextlib.contextmanager

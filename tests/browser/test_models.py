@@ -116,23 +116,19 @@ def test_from_the_hub_to_the_picture_to_somebody_elses_screen(
 
 
 def test_a_link_offers_the_model_that_it_needs(
-    new_lab: Callable[..., Any], models: Path, hub: HubServer, tmp_path: Path
+    new_lab: Callable[..., Any], online: str, hub: HubServer
 ) -> None:
-    """In another process, with an empty cache: nothing of it is here."""
-    revision = "0" * 12
-    places = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(tmp_path / "cache")}
-    command = ["app.py", "--model", "tiny", "--port"]
-    with serving(command, **ONLINE, **places, LATENT_LAB_MODELS=str(models)) as url:
-        lab = new_lab(url=url).open(f"?m=someone/small&r={revision}&s=4")
-        card = lab.page.locator("#lab-found")
-        card.locator(".found-error").wait_for()
-        assert "no longer has the weights" in card.text_content()
-        lab.page.close()
-        lab = new_lab(url=url).open("?m=someone/small&s=4")
-        card = lab.page.locator("#lab-found")
-        card.locator(".keep").click()
-        assert "s=4" in drawn(lab, "someone/small")
-        lab.page.close()  # before its server ends
+    """One that nobody has opened: nothing of it is here."""
+    hub.commit("someone/linked", hub.repos["someone/small"].commits[-1][1])
+    lab = new_lab(url=online).open(f"?m=someone/linked&r={'0' * 12}&s=4")
+    card = lab.page.locator("#lab-found")
+    card.locator(".found-error").wait_for()
+    assert "no longer has the weights" in card.text_content()
+    lab.page.close()
+    lab = new_lab(url=online).open("?m=someone/linked&s=4")
+    card = lab.page.locator("#lab-found")
+    card.locator(".keep").click()
+    assert "s=4" in drawn(lab, "someone/linked")
 
 
 def test_what_fails_is_told_in_the_card(
@@ -291,22 +287,20 @@ def test_a_recent_model_is_removed_and_brought_back(
 
 
 def test_a_page_without_a_model_opens_one(
-    new_lab: Callable[..., Any], serve_empty: Callable[[], Any], tmp_path: Path
+    new_lab: Callable[..., Any], empty_app: str, tmp_path: Path
 ) -> None:
     tiny_model(tmp_path / "mine", seed=8)
-    with serve_empty() as url:
-        lab = new_lab(url=url)
-        lab.page.goto(url)
-        lab.page.locator(".empty button").click()
-        lab.page.wait_for_selector("#lab-catalogue .model", state="attached")
-        lab.page.locator("#lab-model-file").set_input_files(tmp_path / "mine/model.safetensors")
-        drawn(lab, "_file/model")
-        lab.page.wait_for_selector(".direction .strength")
-        assert not lab.page.locator("#lab-models").is_visible()
-        assert not lab.page.locator(".empty").is_visible()
-        lab.drag(lab.slider(1), to=0.9)
-        lab.page.wait_for_function("location.search.includes('e=pca0')")
-        lab.page.close()
+    lab = new_lab(url=empty_app)
+    lab.page.goto(empty_app)
+    lab.page.locator(".empty button").click()
+    lab.page.wait_for_selector("#lab-catalogue .model", state="attached")
+    lab.page.locator("#lab-model-file").set_input_files(tmp_path / "mine/model.safetensors")
+    drawn(lab, "_file/model")
+    lab.page.wait_for_selector(".direction .strength")
+    assert not lab.page.locator("#lab-models").is_visible()
+    assert not lab.page.locator(".empty").is_visible()
+    lab.drag(lab.slider(1), to=0.9)
+    lab.page.wait_for_function("location.search.includes('e=pca0')")
 
 
 def test_a_dropped_model_is_ones_own(new_lab: Callable[..., Any], app: str, tmp_path: Path) -> None:
