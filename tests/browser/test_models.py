@@ -457,6 +457,22 @@ def test_an_answer_that_comes_late_leaves_the_keyboard_where_it_is(
     assert here.evaluate("(node) => node === document.activeElement")
 
 
+def test_a_late_list_leaves_the_keyboard_at_a_class(
+    new_lab: Callable[..., Any], online: str
+) -> None:
+    lab = new_lab(url=online).open("?m=tiny-classes&s=0")
+    held = Held(lab.page, "picker")
+    lab.do("models")
+    lab.page.keyboard.press("Escape")
+    bee = lab.page.locator("#lab-classes input").nth(1)
+    bee.focus()
+    held.wait(1)
+    before = bee.element_handle()
+    held.routes[0].continue_()
+    wait_until(lab.page, lambda: not before.evaluate("(node) => node.isConnected"))
+    assert bee.evaluate("(node) => node === document.activeElement")
+
+
 def test_two_clicks_open_once_and_who_stopped_before_the_ticket_gives_it_back(
     new_lab: Callable[..., Any], online: str
 ) -> None:
