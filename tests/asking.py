@@ -23,8 +23,9 @@ def idle_workshop(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Works
     made = Workshop(root, Limits())
     monkeypatch.setattr("gan.workshop.workshop._shared", [made])
     yield made
-    for run in made.queue.waiting():
-        write_json(run / "status.json", {"state": "stopped"})
+    with made._alone():  # it isn't about to
+        for run in made.queue.waiting():
+            write_json(run / "status.json", {"state": "stopped"})
 
 
 def refused(what: Callable[[], Any]) -> LabError:

@@ -1,5 +1,6 @@
 """Stands in for `python -m gan train`: keeps the same files and obeys the same orders, but learns
-nothing and starts at once. FAKE_TRAINER makes it "deaf" (to orders and signals), or "fail"."""
+nothing and starts at once. FAKE_TRAINER makes it "deaf" (to orders and signals), or "fail", or
+"late": it never comes to begin."""
 
 import json
 import os
@@ -21,6 +22,8 @@ def main() -> int:
     if os.environ.get("FAKE_TRAINER") == "fail":
         print("it can't be done", file=sys.stderr)
         return 2
+    while os.environ.get("FAKE_TRAINER") == "late":
+        time.sleep(1)
     deaf = os.environ.get("FAKE_TRAINER") == "deaf"
     signal.signal(signal.SIGTERM, signal.SIG_IGN if deaf else lambda *_: sys.exit(130))
     before = json.loads((run / "status.json").read_text())

@@ -55,6 +55,7 @@ class Fault:
     content: bytes | None = None  # sent in place of the file's own
     honest_size: bool = True  # whether the announced size and hash are those of the real file
     ignores_range: bool = False
+    held: threading.Event | None = None  # nothing comes before it is set
     times: int = 1_000_000
 
 
@@ -364,6 +365,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD" or not fault or fault.times <= 0:
             fault = Fault()
         fault.times -= 1
+        if fault.held:
+            fault.held.wait()
         if fault.status:
             self._refuse(fault.status, "")
             return

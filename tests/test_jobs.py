@@ -120,8 +120,14 @@ def test_a_job_that_fails_says_so(
     server: JobsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     run, log = tmp_path / "run", list[str]()
-    job = job_of("echo no room; exit 3", run, monkeypatch)
-    assert follow(run, say=log.append, every=0.1) == "failed"
+    job = job_of("echo trying; echo no room; exit 3", run, monkeypatch)
+
+    def say(line: str) -> None:
+        time.sleep(0.5)  # as slow as a busy machine
+        log.append(line)
+
+    assert follow(run, say=say, every=0.1) == "failed"
+    assert log == ["trying", "no room"], "why is said in its last line"
     message = (RunDirectory(run).status() or {})["message"]
     assert message == {"code": "job_failed", "values": {"job": job.id, "reason": "Exit code 3"}}
 

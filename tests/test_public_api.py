@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from gan.recipe import Recipe
 from gan.rendering import Renderer
 from gan.ui import explore_server, live_socket, public_api
 from tests.tiny import TINY_CLASSES, tiny_model
+from tests.waiting import wait_until
 
 SIGNATURES = {
     "/generate": {
@@ -300,18 +300,16 @@ def test_bytes_instead_of_text_close_the_line(app: SimpleNamespace):
 
 
 def wait_until_all_have_left() -> None:
-    deadline = time.monotonic() + 20
-    while live_socket._open:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: not live_socket._open)
 
 
 def test_a_line_that_breaks_leaves_nothing_behind(app: SimpleNamespace):
+    wait_until_all_have_left()
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(line(app)) for _ in range(5)]
         for number, socket in enumerate(sockets):
             socket.send(asked(number))  # nobody reads the answer
-        assert len(live_socket._open) == 5
+        wait_until(lambda: len(live_socket._open) == 5)
         for broken in sockets:
             broken.socket.shutdown(SHUT_RDWR)
         wait_until_all_have_left()
@@ -321,6 +319,7 @@ def test_there_is_a_limit_to_lines(app: SimpleNamespace, monkeypatch: pytest.Mon
     wait_until_all_have_left()
     monkeypatch.setattr(live_socket, "MOST_SOCKETS", 1)
     with line(app) as first:
+        wait_until(lambda: live_socket._open)
         with pytest.raises(InvalidStatus), line(app):
             pass
         first.send(asked(1))

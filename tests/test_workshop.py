@@ -50,12 +50,13 @@ def shop(tmp_path: Path) -> Iterator[Workshop]:
 
 
 def clear(shop: Workshop) -> None:
-    """Ends what a test left: the queue first, so that nothing follows."""
-    for run in shop.queue.waiting():
-        queueing.write_json(run / "status.json", {"state": "stopped"})
-    for run in shop.queue.at_work():
-        status = read_status(run)
-        end_process(Process(status["pid"], status["started"]), force=True)
+    """Ends what a test left, while no thread of a workshop starts whoever is next."""
+    with shop._alone():
+        for run in shop.queue.waiting():
+            queueing.write_json(run / "status.json", {"state": "stopped"})
+        for run in shop.queue.at_work():
+            status = read_status(run)
+            end_process(Process(status["pid"], status["started"]), force=True)
 
 
 def refusal(code: str, act: Callable[[], Any]) -> LabError:
@@ -116,7 +117,10 @@ def test_stop_is_acknowledged_and_resume_goes_on(shop: Workshop) -> None:
     assert not shop.snapshot(run_id).stopping
 
 
-def test_a_run_that_is_still_starting_stops_too(shop: Workshop) -> None:
+def test_a_run_that_is_still_starting_stops_too(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_TRAINER", "late")
     run_id = shop.start(ENDLESS, ME)
     status = read_status(shop.path(run_id))
     assert status["state"] == "starting"

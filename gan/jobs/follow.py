@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 EVERY = 5.0  # seconds between two looks
+LAST_WORDS = 10.0  # seconds at most until the log of a job that has ended is heard to its end
 WANTED = re.compile(
     r"run/((?:status|config)\.json|metrics\.jsonl|(?:reals|neighbours|samples/\d{9})\.png"
     r"|(?:latest|model)/(?:config\.json|(?:model|discriminator)\.safetensors))"
@@ -48,13 +49,10 @@ def follow(
     or that the token may not see.
     """
     follower = _Follower(run, token)
-    threading.Thread(target=follower.log, args=(say,), name="job-log", daemon=True).start()
-    with follower.orders:
-        while (state := follower.look()) == "training":
-            follower.orders.wait(every)
-            while order := follower.orders.take():
-                if order.action == "stop":
-                    return follower.stop()
+    log = threading.Thread(target=follower.log, args=(say,), name="job-log", daemon=True)
+    log.start()
+    state = follower.until_the_end(every)
+    log.join(LAST_WORDS)
     return state
 
 
@@ -66,6 +64,16 @@ class _Follower:
         self.known: dict[str, str] = {}  # place → what is there, by the Hub's own name for it
         self.remote: dict[str, Any] = {}  # the status that the training there wrote last
         self.noted: dict[str, Any] = {}
+
+    def until_the_end(self, every: float) -> str:
+        """Looks every so many seconds; → how it ended."""
+        with self.orders:
+            while (state := self.look()) == "training":
+                self.orders.wait(every)
+                while order := self.orders.take():
+                    if order.action == "stop":
+                        return self.stop()
+        return state
 
     def look(self) -> str:
         """One look at the job and its files; → the state, which the directory's status says too."""

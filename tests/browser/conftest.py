@@ -6,6 +6,7 @@ what was trained. A page fails its test if it reports an error or asks another h
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -85,9 +86,10 @@ serve(build_app({"recipe": None, "models": [], "image": ""}), server_port=int(sy
 
 
 @pytest.fixture(scope="session")
-def serve_empty() -> Callable[[], Any]:
-    """Serves the page of a program that has no model at all."""
-    return lambda: serving(["-c", EMPTY])
+def empty_app() -> Iterator[str]:
+    """The address of an app that has no model at all. What is dropped there is its person's own."""
+    with serving(["-c", EMPTY]) as url:
+        yield url
 
 
 @contextlib.contextmanager
@@ -114,9 +116,13 @@ def serving(command: list[str], **environment: str) -> Iterator[str]:
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    """None that a system gives to connections (Linux from 32768): the program that asks for it is
+    still loading for seconds, in which another test may open hundreds."""
+    while True:
+        port = random.randrange(20_000, 32_768)
+        with contextlib.suppress(OSError), socket.socket() as one:
+            one.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until_up(url: str, process: subprocess.Popen) -> None:
@@ -142,6 +148,24 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
         yield browser
         browser.close()
+
+
+def wait_until(page: Any, condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Waits while the page, and what this test does for it, goes on."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        page.wait_for_timeout(20)
+
+
+REMEMBER_TOASTS = """
+window.saidInPassing = [];
+new MutationObserver((records) => {
+  for (const node of records.flatMap(({ addedNodes }) => [...addedNodes])) {
+    if (node.matches?.(".toast")) saidInPassing.push(node.textContent);
+  }
+}).observe(document, { childList: true, subtree: true });
+"""
 
 
 class Lab:
@@ -190,12 +214,8 @@ class Lab:
         """The recipe of the picture on the canvas."""
         return self.page.evaluate("document.querySelector('#lab-canvas').dataset.recipe")
 
-    def wait_for_pixels(self, expected: bytes) -> None:
-        for _ in range(100):
-            if self.pixels() == expected:
-                return
-            self.page.wait_for_timeout(50)
-        raise AssertionError("the picture that was expected never came")
+    def wait_for_pixels(self, expected: bytes, canvas: str = "#lab-canvas") -> None:
+        wait_until(self.page, lambda: self.pixels(canvas) == expected)
 
     def pixels(self, canvas: str = "#lab-canvas") -> bytes:
         """RGB of a canvas at the model's own size (crisp, so that nothing is interpolated)."""
@@ -232,13 +252,25 @@ class Lab:
         mouse.move(x0 + to * width, y, steps=steps)
         mouse.up()
 
+    def pull(self, slider: Any, moved: str) -> None:
+        """Pulls a slider that is in its middle six times, each time when `moved`, a JavaScript
+        function of how often it was pulled, says that pictures have followed. The hand stays."""
+        slider.scroll_into_view_if_needed()
+        box = slider.bounding_box()
+        y = box["y"] + box["height"] / 2
+        self.page.mouse.move(box["x"] + box["width"] / 2, y)
+        self.page.mouse.down()
+        for number in range(1, 7):
+            self.page.mouse.move(box["x"] + box["width"] * (0.5 + 0.06 * number), y, steps=4)
+            self.page.wait_for_function(moved, arg=number)
+
     def do(self, name: str) -> None:
         self.page.locator(f"[data-do={name}]").click()
 
     def toast(self) -> str:
-        found = self.page.locator(".toast").last
-        found.wait_for()
-        return found.text_content() or ""
+        """What the page has said in passing, last; it may have gone by now."""
+        self.page.wait_for_function("saidInPassing.length > 0")
+        return self.page.evaluate("saidInPassing.at(-1)")
 
 
 @pytest.fixture
@@ -251,7 +283,8 @@ def new_lab(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Callable[
     def make(width: int = 1280, height: int = 800, url: str = "", **options: Any) -> Lab:
         options = {"locale": "en-US", "color_scheme": "light", "accept_downloads": True} | options
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(60_000)
+        context.add_init_script(REMEMBER_TOASTS)
         contexts.append(context)
         lab = Lab(context.new_page(), url or request.getfixturevalue("app"))
         listen(lab.page, lambda told: complaints.append((lab, told)))

@@ -71,8 +71,10 @@ def test_a_data_set_from_the_hub_is_looked_at_and_chosen(
     assert "cc-by-4.0" in page.text_content("#train-hub-licence")
     assert page.locator("#train-hub-missing").is_visible()  # "photo" or "mask"?
     assert page.locator("[data-train=start]").is_disabled()
+    page.focus("select[name=hub-column]")
     page.select_option("select[name=hub-column]", "photo")
     page.locator("#train-hub-pictures").wait_for()
+    assert page.evaluate("document.activeElement.name") == "hub-column", "the keyboard stays"
     assert page.input_value("select[name=hub-classes]") == "kind"
     assert page.locator("[data-train=start]").is_enabled()
     commit = hub.repos["datasets/someone/insects"].commits[-1][0]

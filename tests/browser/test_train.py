@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from gan.runs import RunDirectory
-from gan.system import Process, end_process
+from gan.system import Process, end_process, process_alive
 from gan.training import checkpoint
 from gan.workshop import TrainRequest
 from gan.workshop.records import About, owner_hash
+from tests.waiting import wait_until
 
 from .conftest import serving
 from .test_look import CHINESE, CONTRAST, assert_fits
@@ -36,9 +37,15 @@ def training_app(models: Path, runs: Path) -> Iterator[str]:
     with serving(command, LATENT_LAB_TRAINING="on", **environment) as url:
         yield url
     for path in runs.glob("run-*/status.json"):  # trainings outlive their server
-        told = json.loads(path.read_text())
-        if told.get("pid"):
-            end_process(Process(told["pid"], told["started"]), force=True)
+        end_training(path.parent)
+
+
+def end_training(run: Path) -> None:
+    """Whatever state it is in: afterwards nobody writes there."""
+    told = json.loads((run / "status.json").read_text())
+    if told.get("pid"):
+        end_process(Process(told["pid"], told["started"]), force=True)
+        wait_until(lambda: not process_alive(told["pid"], told["started"]))
 
 
 @pytest.fixture(scope="module")
@@ -344,6 +351,7 @@ def own_run(train: TrainPage, runs: Path) -> Iterator[str]:
     About("mine", owner_hash(token), 2e9, TrainRequest("digits-tiny", images=9000)).write(folder)
     (folder / "status.json").write_text(json.dumps({"state": "failed", "damaged": ["5.x"]}))
     yield folder.name
+    end_training(folder)
     shutil.rmtree(folder)
 
 

@@ -1,7 +1,7 @@
 // The panel's controls but the direction rows: what they show (sync) and what they ask (dispatch).
 
 import { directionLabel } from "./directions.js";
-import { put } from "./dom.js";
+import { keepingFocus, put } from "./dom.js";
 import { onChosen } from "./keys.js";
 import { isOlder } from "./moments.js";
 import { round4, same } from "./recipe.js";
@@ -187,7 +187,8 @@ export function createControls(lab) {
     $(".classes-field").hidden = !classes.length;
     const isFew = classes.length <= MOST_CHIPS;
     const chips = isFew ? classes.map((_, i) => chip(classes, i)) : [classSelect(classes)];
-    $("#lab-classes").replaceChildren(...chips);
+    const place = $("#lab-classes");
+    keepingFocus(place, () => place.replaceChildren(...chips));
   }
 
   function classSelect(classes) {

@@ -8,13 +8,15 @@ export function put(node, properties) {
   }
 }
 
-/** Rebuilds what `root` holds; a button that had the keyboard's focus has it afterwards again. */
+const CONTROLS = "button, input, select";
+
+/** Rebuilds what `root` holds; a control that had the keyboard's focus has it afterwards again. */
 export function keepingFocus(root, rebuild) {
   const held = root.contains(document.activeElement) ? document.activeElement : null;
-  const place = held?.closest("[id]");
-  const index = place ? [...place.querySelectorAll("button")].indexOf(held) : -1;
+  const place = held?.parentElement.closest("[id]");
+  const index = place ? [...place.querySelectorAll(CONTROLS)].indexOf(held) : -1;
   rebuild();
-  if (index >= 0 && !held.isConnected) place.querySelectorAll("button")[index]?.focus();
+  if (index >= 0 && !held.isConnected) place.querySelectorAll(CONTROLS)[index]?.focus();
 }
 
 /** A new element: <tag class="className">text</tag>. */

@@ -1,5 +1,7 @@
 // A data set from the Hugging Face Hub in the form of a new training: named, looked at, chosen.
 
+import { keepingFocus } from "./dom.js";
+
 const PARTS = ["config", "split", "column", "classes"];
 
 export function createHubPicker(lab, change) {
@@ -36,7 +38,9 @@ export function createHubPicker(lab, change) {
     picture.hidden = !look.image;
     if (look.image) picture.src = look.image;
     picture.alt = t("train.hub_pictures", { repo: look.repo });
-    $("#train-hub-parts").replaceChildren(...PARTS.filter((name) => look.parts[name]).map(part));
+    const parts = $("#train-hub-parts");
+    const made = PARTS.filter((name) => look.parts[name]).map(part);
+    keepingFocus(parts, () => parts.replaceChildren(...made));
     $("#train-hub-missing").hidden = !look.missing;
 
     function part(name) {
