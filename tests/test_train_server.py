@@ -271,6 +271,27 @@ def test_a_list_holds_ones_own_and_a_link_only_shows(shop: Workshop) -> None:
     assert ask("clone", token=ME, run=theirs)["error"]["code"] == "not_your_run"
 
 
+def test_a_link_tells_nobody_where_things_lie(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = tmp_path / "class 5b"
+    run = made_run(shop, state="training", pid=2**22 + 1)
+    about = About.read(shop.path(run))
+    assert about is not None
+    asked = TrainRequest(str(pictures), images=900, warm_start=str(tmp_path / "model"))
+    replace(about, request=asked).write(shop.path(run))
+    (shop.path(run) / "log.txt").write_text(f"File {tmp_path}/gan/loop.py\n")
+    shown = ask("look", token=OTHER, run=run)["snapshot"]
+    assert str(tmp_path) not in json.dumps(shown)
+    assert (shown["request"]["data"], shown["request"]["warm_start"]) == ("class 5b", "model")
+    assert shown["command"].startswith("python -m gan train --data 'class 5b' --out RUN")
+    own = ask("look", token=ME, run=run)["snapshot"]
+    assert own["request"] == asked.to_json()
+    assert own["command"] == asked.command_line(shop.path(run))
+    monkeypatch.setattr(shop, "limits", replace(shop.limits, own_paths=False))
+    assert str(tmp_path) not in ask("look", token=ME, run=run)["snapshot"]["command"]
+
+
 def test_a_forks_link_leads_a_stranger_to_no_other_run(shop: Workshop) -> None:
     mine, fork = made_run(shop), made_run(shop)
     about = About.read(shop.path(fork))

@@ -267,7 +267,12 @@ def is_whole(weights: Path) -> bool:
 
 def shown(snapshot: Snapshot, since: int | None, mine: bool) -> Json:
     """A snapshot as the page takes it: reports as rows of numbers, those after `since` only;
-    "restart" where the run went back behind it, and all reports come anew."""
+    "restart" where the run went back behind it, and all reports come anew. Where things lie on this
+    machine is told to the run's owner alone, and in the command line only where the machine is
+    the owner's too."""
+    request = TrainRequest.from_json(snapshot.request)
+    is_at_home = mine and workshop.shared().limits.own_paths
+    for_others = request.without_places()
     status, metrics = snapshot.status, snapshot.metrics
     seen = metrics[-1]["images_seen"] if metrics else 0
     restart = since is None or since > seen
@@ -281,8 +286,8 @@ def shown(snapshot: Snapshot, since: int | None, mine: bool) -> Json:
         "stopping": snapshot.stopping,
         "mine": mine,
         "created": snapshot.created,
-        "command": snapshot.command,
-        "request": snapshot.request,
+        "command": snapshot.command if is_at_home else for_others.command_line("RUN"),
+        "request": (request if mine else for_others).to_json(),
         "settings": snapshot.settings,
         "forked_from": origin(snapshot, mine),
         "place": snapshot.place,
@@ -294,7 +299,7 @@ def shown(snapshot: Snapshot, since: int | None, mine: bool) -> Json:
         "exports": train_files.exports(workshop.shared().path(snapshot.run_id)),
         "alarms": snapshot.alarms,
         "message": snapshot.message,
-        "log": snapshot.log_end,
+        "log": snapshot.log_end if mine else None,
         "restart": restart,
         "points": [row(each) for each in newer],
         "qualities": [quality_row(each) for each in newer if each.get("quality")],

@@ -50,6 +50,11 @@ class TrainRequest:
         """The same as a person types it."""
         return shlex.join(["python", "-m", "gan", *self.command(out)])
 
+    def without_places(self) -> TrainRequest:
+        """The same as others may read it: what lies on this machine goes by its name alone."""
+        warm_start = self.warm_start and _name_alone(self.warm_start)
+        return replace(self, data=_name_alone(self.data), warm_start=warm_start)
+
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
@@ -148,6 +153,11 @@ def bounded_rows(data: str, limits: Limits) -> str:
         return data
     asked = HubData.parse(data)
     return str(replace(asked, most=asked.most or min(DEFAULT_MOST, limits.hub_rows)))
+
+
+def _name_alone(source: str) -> str:
+    place = Path(source)
+    return place.name if place.is_absolute() else source
 
 
 def check_hub_data(data: str, limits: Limits) -> None:

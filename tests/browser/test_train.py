@@ -278,6 +278,34 @@ def test_the_projector_view_shows_timeline_quality_and_lamps(
     page.locator(".beside").wait_for()
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080)])
+def test_the_projector_view_fits_the_screen(
+    new_lab: Callable[..., Any], training_app: str, old_run: str, width: int, height: int
+) -> None:
+    """The sheet lost its last row, the way out lay over a long name's state, and on a low screen
+    the chart over its legend."""
+    train = TrainPage(new_lab(width, height, url=training_app)).open(f"?run={old_run}")
+    page = train.page
+    train.wait_state("finished")
+    train.wait_samples()
+    train.do("project")
+    page.wait_for_function("document.fullscreenElement !== null")
+    page.wait_for_timeout(500)  # what full screen changes is laid out
+    inside = [(".quality .chart", ".quality"), (".timeline .sheet-frame", ".timeline")]
+    for part, whole in [*inside, (".lamps ul", ".lamps"), (".scrub", ".timeline")]:
+        one, around = (page.locator(each).bounding_box() for each in (part, f".card{whole}"))
+        assert around["y"] <= one["y"] <= one["y"] + one["height"] <= around["y"] + around["height"]
+    frame = page.locator(".timeline .sheet-frame").bounding_box()
+    assert abs(frame["width"] - frame["height"]) < 1, "as square as the eight rows"
+    state, leave = page.locator("#train-state"), page.locator("[data-train=leave]")
+    right_end = state.bounding_box()["x"] + state.bounding_box()["width"]
+    assert right_end <= leave.bounding_box()["x"]
+    small = page.locator("#train-q-interval").evaluate("(one) => getComputedStyle(one).fontSize")
+    assert float(small.removesuffix("px")) >= 15
+    if height > 800:  # what a calm lamp says: its name alone reads like an alarm
+        assert page.locator("#train-lamps [data-level=calm] p").first.is_visible()
+
+
 def test_where_training_is_off_the_page_says_how_it_is_switched_on(lab: Any) -> None:
     lab.page.locator("nav.pages a[data-page=train]").click()
     off = lab.page.locator("#train-off")
@@ -374,7 +402,11 @@ def test_what_has_ended_goes_on_and_what_was_deleted_comes_back(
     page.wait_for_selector("#train-deleted:not([hidden])")
     page.locator("#train-deleted summary").click()
     assert_fits(train.lab, width)
-    page.get_by_role("button", name="Restore: mine").click()
+    restore = page.get_by_role("button", name="Restore: mine")
+    label = page.locator("#train-deleted-runs span")
+    label.evaluate("(one) => (one.textContent += ' mine'.repeat(40))")
+    assert restore.evaluate("(one) => one.scrollHeight <= one.clientHeight"), "in one line"
+    restore.click()
     train.wait_state("failed")
     page.wait_for_selector("#train-deleted", state="hidden")
     page.fill("#train-more-minutes", "2")
@@ -385,6 +417,30 @@ def test_what_has_ended_goes_on_and_what_was_deleted_comes_back(
     assert about.request.minutes == 2
     train.do("stop")
     train.wait_state("stopped")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_run_and_a_form_are_read_from_the_top(train: TrainPage, own_run: str, width: int) -> None:
+    page = train.page
+    page.set_viewport_size({"width": width, "height": 500})
+    train.open(f"?run={own_run}")
+    train.wait_state("failed")
+    assert page.evaluate(TO_THE_END) > 100
+    page.locator("[data-train=new]").dispatch_event("click")  # a phone's list is far above
+    page.wait_for_selector("#train-form:not([hidden])")
+    assert page.locator("#train-form h1").bounding_box()["y"] > 0
+    page.locator("#train-more summary").click()
+    assert page.evaluate(TO_THE_END) > 100
+    page.locator("#train-runs button").first.dispatch_event("click")
+    page.wait_for_selector("#train-watch:not([hidden])")
+    assert page.locator("#train-name").bounding_box()["y"] > 0
+
+
+TO_THE_END = """() => {
+  const [main, page] = [".train-main", "#page-train"].map((one) => document.querySelector(one));
+  for (const one of [main, page]) one.scrollTo(0, one.scrollHeight);
+  return main.scrollTop + page.scrollTop;
+}"""
 
 
 @pytest.fixture
@@ -487,6 +543,7 @@ def test_in_chinese_the_page_stays_chinese(
     texts += train.page.evaluate(WORDS)
     english = {each for each in texts if re.search(r"[A-Za-z]{3,}", each)}
     assert {each for each in english if not CHINESE.search(each)} <= {"owner/name"}
+    assert not [each for each in texts if "digits" in each], "the data has a name in Chinese"
     assert len(texts) > 100
 
 

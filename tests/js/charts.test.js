@@ -11,6 +11,7 @@ import {
   nearest,
   path,
   short,
+  tickTexts,
   smoothed,
   ticks,
 } from "../../gan/ui/live/charts.js";
@@ -73,6 +74,13 @@ test("pixels and values are each other's inverse", () => {
   const { x, unx, y } = geometry(400, 200, [0, 1000], [-1, 1]);
   for (const value of [0, 250, 1000]) assert.ok(Math.abs(unx(x(value)) - value) < 1e-9);
   assert.ok(y(1) < y(-1), "up is more");
+});
+
+test("numbers beside an axis can be told apart", () => {
+  assert.deepEqual(tickTexts([0, 0.25, 0.5]), ["0", "0.25", "0.5"]);
+  assert.deepEqual(tickTexts([0.561, 0.562]), ["0.561", "0.562"]);
+  assert.deepEqual(tickTexts([120, 120.5, 121]), ["120", "120.5", "121"]);
+  assert.deepEqual(tickTexts([12_300, 12_350]), ["12.3k", "12.35k"]);
 });
 
 test("numbers are short", () => {

@@ -27,13 +27,18 @@ export function extent(values, include = []) {
   return [include.includes(low) ? low : low - air, include.includes(high) ? high : high + air];
 }
 
-/** 1234567 → "1.2M", 12345 → "12k", 0.01234 → "0.012". */
-export function short(value) {
+/** 1234567 → "1.2M", 12345 → "12.3k", 0.01234 → "0.012". */
+export function short(value, digits = 2) {
   const size = Math.abs(value);
-  if (size >= 1e6) return `${Number((value / 1e6).toPrecision(2))}M`;
-  if (size >= 1000) return `${Number((value / 1000).toPrecision(3))}k`;
-  if (size >= 100) return String(Math.round(value));
-  return String(Number(value.toPrecision(2)));
+  if (size >= 1e6) return `${Number((value / 1e6).toPrecision(digits))}M`;
+  if (size >= 1000) return `${Number((value / 1000).toPrecision(digits + 1))}k`;
+  return String(Number(value.toPrecision(size >= 100 ? digits + 1 : digits)));
+}
+
+/** The numbers beside an axis: as short as they can be told apart, [0.561, 0.562]. */
+export function tickTexts(values) {
+  const texts = [2, 3, 4, 5, 6].map((digits) => values.map((value) => short(value, digits)));
+  return texts.find((each) => new Set(each).size === values.length) ?? texts.at(-1);
 }
 
 /** Points [[x, y], …] as an SVG path; a y that isn't finite leaves a gap. */
@@ -152,7 +157,7 @@ export function createLines(node, { label, readout = () => "" }) {
     pool(
       layers.dots,
       data.lines
-        .filter(({ dots }) => dots)
+        .filter(({ dots, points }) => dots || points.length === 1)
         .map(({ kind, points }) => ({ class: kind, d: dotsPath(points, x, (v) => clip(y(v))) })),
       "path",
     );
@@ -164,17 +169,18 @@ export function createLines(node, { label, readout = () => "" }) {
   function drawGrid(range) {
     const { x, y, width, height, x1 } = scales;
     const rows = ticks(...range, height > 180 ? 4 : 3);
+    const rowTexts = tickTexts(rows);
     const columns = ticks(0, x1, width > 420 ? 5 : 3).slice(1);
     const lines = rows.map((value) => ({
       d: `M${MARGIN.left} ${y(value).toFixed(1)}H${width - MARGIN.right}`,
     }));
     const down = { y: height - 6, "text-anchor": "middle" };
     const texts = [
-      ...rows.map((value) => ({
+      ...rows.map((value, i) => ({
         x: MARGIN.left - 7,
         y: y(value) + 4,
         "text-anchor": "end",
-        text: short(value),
+        text: rowTexts[i],
       })),
       ...columns
         .filter((value) => x(value) < width - MARGIN.right + 1)
