@@ -271,6 +271,34 @@ def test_the_projector_view_shows_timeline_quality_and_lamps(
     page.locator(".beside").wait_for()
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080)])
+def test_the_projector_view_fits_the_screen(
+    new_lab: Callable[..., Any], training_app: str, old_run: str, width: int, height: int
+) -> None:
+    """The sheet lost its last row, the way out lay over a long name's state, and on a low screen
+    the chart over its legend."""
+    train = TrainPage(new_lab(width, height, url=training_app)).open(f"?run={old_run}")
+    page = train.page
+    train.wait_state("finished")
+    train.wait_samples()
+    train.do("project")
+    page.wait_for_function("document.fullscreenElement !== null")
+    page.wait_for_timeout(500)  # what full screen changes is laid out
+    inside = [(".quality .chart", ".quality"), (".timeline .sheet-frame", ".timeline")]
+    for part, whole in [*inside, (".lamps ul", ".lamps"), (".scrub", ".timeline")]:
+        one, around = (page.locator(each).bounding_box() for each in (part, f".card{whole}"))
+        assert around["y"] <= one["y"] <= one["y"] + one["height"] <= around["y"] + around["height"]
+    frame = page.locator(".timeline .sheet-frame").bounding_box()
+    assert abs(frame["width"] - frame["height"]) < 1, "as square as the eight rows"
+    state, leave = page.locator("#train-state"), page.locator("[data-train=leave]")
+    right_end = state.bounding_box()["x"] + state.bounding_box()["width"]
+    assert right_end <= leave.bounding_box()["x"]
+    small = page.locator("#train-q-interval").evaluate("(one) => getComputedStyle(one).fontSize")
+    assert float(small.removesuffix("px")) >= 15
+    if height > 800:  # what a calm lamp says: its name alone reads like an alarm
+        assert page.locator("#train-lamps [data-level=calm] p").first.is_visible()
+
+
 def test_where_training_is_off_the_page_says_how_it_is_switched_on(lab: Any) -> None:
     lab.page.locator("nav.pages a[data-page=train]").click()
     off = lab.page.locator("#train-off")
