@@ -412,6 +412,30 @@ def test_what_has_ended_goes_on_and_what_was_deleted_comes_back(
     train.wait_state("stopped")
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_run_and_a_form_are_read_from_the_top(train: TrainPage, own_run: str, width: int) -> None:
+    page = train.page
+    page.set_viewport_size({"width": width, "height": 500})
+    train.open(f"?run={own_run}")
+    train.wait_state("failed")
+    assert page.evaluate(TO_THE_END) > 100
+    page.locator("[data-train=new]").dispatch_event("click")  # a phone's list is far above
+    page.wait_for_selector("#train-form:not([hidden])")
+    assert page.locator("#train-form h1").bounding_box()["y"] > 0
+    page.locator("#train-more summary").click()
+    assert page.evaluate(TO_THE_END) > 100
+    page.locator("#train-runs button").first.dispatch_event("click")
+    page.wait_for_selector("#train-watch:not([hidden])")
+    assert page.locator("#train-name").bounding_box()["y"] > 0
+
+
+TO_THE_END = """() => {
+  const [main, page] = [".train-main", "#page-train"].map((one) => document.querySelector(one));
+  for (const one of [main, page]) one.scrollTo(0, one.scrollHeight);
+  return main.scrollTop + page.scrollTop;
+}"""
+
+
 @pytest.fixture
 def forked(own_run: str, runs: Path) -> Iterator[str]:
     """A run that was forked from the person's own, of which a moment and a checkpoint are there."""

@@ -84,10 +84,16 @@ export function startTrain({ element, server, props, upload }) {
     if (state === before) return;
     sync(before);
     if (state.run !== before.run || state.view !== before.view) {
+      toTop();
       writeAddress();
       poll.wake();
     }
     if (state.isPlaying && !before.isPlaying) play();
+  }
+
+  /** Another form or run is read from its head, however far down the one before was. */
+  function toTop() {
+    for (const one of [$(".train-main"), element.closest(".lab-page")]) one?.scrollTo(0, 0);
   }
 
   /** Shows the state; `before` is the one that is shown, null for none. */
