@@ -536,6 +536,7 @@ def test_in_chinese_the_page_stays_chinese(
     texts += train.page.evaluate(WORDS)
     english = {each for each in texts if re.search(r"[A-Za-z]{3,}", each)}
     assert {each for each in english if not CHINESE.search(each)} <= {"owner/name"}
+    assert not [each for each in texts if "digits" in each], "the data has a name in Chinese"
     assert len(texts) > 100
 
 

@@ -154,11 +154,14 @@ export function createFigures(lab) {
   /** What is trained with; before that is known, what was asked for. */
   function settings({ request, settings: real }) {
     const { loss, penalties, batch } = real ?? request;
-    const said = Array.isArray(penalties) ? penalties.join(", ") || t("train.none") : penalties;
+    const asked = typeof penalties === "string" ? penalties.split(",") : penalties;
+    const used = asked?.filter((one) => one !== "none").join(", ");
+    const isOurs = lab.facts.datasets.some(({ name }) => name === request.data);
+    const name = String(request.data).split(/[/\\]/).at(-1);
     return {
-      data: String(request.data).split(/[/\\]/).at(-1),
+      data: isOurs ? t(`train.data_${name}`) : name,
       loss: t(`train.loss_${loss}`),
-      penalties: said ?? t("train.usual"),
+      penalties: asked ? used.toUpperCase() || t("train.none") : t("train.usual"),
       batch: batch ?? t("train.usual"),
       seed: request.seed,
     };

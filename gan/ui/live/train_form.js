@@ -77,7 +77,8 @@ export function createForm(lab) {
     showFork(state);
     const go = state.fork ? "train.go_fork" : "train.go";
     const { data } = asked;
-    const name = data === "own" || data === "hub" ? (asked[data]?.name ?? "…") : data;
+    const isBrought = data === "own" || data === "hub";
+    const name = isBrought ? (asked[data]?.name ?? "…") : t(`train.data_${data}`);
     set("#train-go-text", t(go, { data: name, seen: number(state.fork?.images_seen ?? 0) }));
     plan();
   }
