@@ -44,6 +44,26 @@ def assert_fits(lab: Any, width: int) -> None:
     assert lab.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_a_seed_is_read_whole(new_lab: Callable[..., Any]) -> None:
+    """The last of its ten digits was cut off."""
+    lab = new_lab(1280, 800).open("?m=tiny&s=4294967295&s2=4000000000&b=0.5")
+    for seed in ("#lab-seed", "#lab-seed2"):
+        assert lab.page.locator(seed).evaluate("(one) => one.scrollWidth <= one.clientWidth")
+
+
+def test_which_end_of_the_layers_has_the_keyboard_is_seen(lab: Any) -> None:
+    lab.page.locator("[data-direction=pca0] .number").click()
+    lab.rest()
+    ends = lab.page.locator("[data-direction=pca0] .range2")
+    ends.scroll_into_view_if_needed()
+    ends.locator(".from").focus()
+    looks = []
+    for key in ("Tab", "Shift+Tab"):
+        lab.page.keyboard.press(key)
+        looks.append(ends.screenshot())
+    assert looks[0] != looks[1]
+
+
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
 @pytest.mark.parametrize("width", [320, 360, 390])
 def test_the_header_is_in_sight_on_every_phone(
