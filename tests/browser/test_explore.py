@@ -155,6 +155,11 @@ def test_the_caption_says_all_that_was_set(new_lab: Callable[..., Any]) -> None:
     said = "ψ 0.5 (first 4 layers) · Direction 1 +1.5σ (layers 3–6)"
     said += " · Direction 4 −2σ (layers 4–8) · no noise"
     assert lab.page.locator(".caption-rest").text_content() == said
+    caption = lab.page.locator("#lab-caption")
+    caption.hover()
+    assert caption.get_attribute("title").endswith(said), "longer than the two lines that are shown"
+    clamp = "(one) => getComputedStyle(one).webkitLineClamp"
+    assert caption.locator("p > span").evaluate(clamp) == "2", "and an ellipsis says so"
     label = lab.page.locator("#lab-canvas").get_attribute("aria-label")
     assert label == f"Generated picture: Tiny colours, seed 3, {said}"
     lab.page.locator("input[name=lab-noise][value=seed]").check(force=True)

@@ -289,6 +289,9 @@ export function createControls(lab) {
   listenRadios("lab-noise", (value, event) => {
     change({ noise: value === "seed" ? lab.state().recipe.seed : value }, event);
   });
+  $("#lab-caption").addEventListener("pointerenter", ({ currentTarget: caption }) => {
+    caption.title = caption.textContent.trim(); // it may be longer than its two lines
+  });
   $("#lab-cutoff").addEventListener("change", (event) => {
     change({ cutoff: event.target.value === "" ? null : Number(event.target.value) }, event);
     settle(event);
