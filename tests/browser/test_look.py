@@ -44,6 +44,15 @@ def assert_fits(lab: Any, width: int) -> None:
     assert lab.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [360, 390])
+def test_the_game_is_read_whole_on_a_phone(new_lab: Callable[..., Any], width: int) -> None:
+    """What D and G play for ended beyond the edge."""
+    lab = new_lab(width, 844, has_touch=True).open()
+    lab.page.locator("nav.pages a[data-page=about]").click()
+    game = lab.page.locator(".equation").first
+    assert game.evaluate("(one) => one.scrollWidth <= one.clientWidth")
+
+
 def test_a_seed_is_read_whole(new_lab: Callable[..., Any]) -> None:
     """The last of its ten digits was cut off."""
     lab = new_lab(1280, 800).open("?m=tiny&s=4294967295&s2=4000000000&b=0.5")
