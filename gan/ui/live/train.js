@@ -143,14 +143,16 @@ export function startTrain({ element, server, props, upload }) {
       isFresh = view === "new";
       if (answer.snapshot) dispatch({ type: "snapshot", snapshot: answer.snapshot });
     } catch (error) {
-      if (error.code === "no_such_run" && isWatching) return void gone();
+      if (error.code === "no_such_run" && isWatching) return void gone(run);
       if (!failures) complain(error, true); // it does try again
       if (!error.code) failures += 1;
     }
   }
 
-  /** The watched run isn't there any more, or never was. */
-  function gone() {
+  /** The watched run isn't there any more, or never was; whoever watches another one by now stays
+   * there. */
+  function gone(run) {
+    if (state.view !== "run" || state.run !== run) return;
     toast(t("train.no_such_run"), { isError: true });
     dispatch({ type: "select", run: null });
   }
