@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 
 from gan import control, rendering
 from gan.device import Device
+from gan.errors import LabError
 from gan.recipe import Recipe
 from gan.rendering import Renderer
 from gan.runs import RunDirectory
@@ -275,7 +276,9 @@ def test_a_link_tells_nobody_where_things_lie(
     shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pictures = tmp_path / "class 5b"
-    run = made_run(shop, state="training", pid=2**22 + 1)
+    path = f"{tmp_path}/class 5b/x.png"
+    error = LabError("hub_disk", reason=f"owner/name: '{path}'")
+    run = made_run(shop, state="failed", message=error.to_json())
     about = About.read(shop.path(run))
     assert about is not None
     asked = TrainRequest(str(pictures), images=900, warm_start=str(tmp_path / "model"))
@@ -283,10 +286,12 @@ def test_a_link_tells_nobody_where_things_lie(
     (shop.path(run) / "log.txt").write_text(f"File {tmp_path}/gan/loop.py\n")
     shown = ask("look", token=OTHER, run=run)["snapshot"]
     assert str(tmp_path) not in json.dumps(shown)
+    assert shown["message"]["values"] == {"reason": "owner/name: 'x.png'"}
     assert (shown["request"]["data"], shown["request"]["warm_start"]) == ("class 5b", "model")
     assert shown["command"].startswith("python -m gan train --data 'class 5b' --out RUN")
     own = ask("look", token=ME, run=run)["snapshot"]
     assert own["request"] == asked.to_json()
+    assert own["message"] == error.to_json()
     assert own["command"] == asked.command_line(shop.path(run))
     monkeypatch.setattr(shop, "limits", replace(shop.limits, own_paths=False))
     assert str(tmp_path) not in ask("look", token=ME, run=run)["snapshot"]["command"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +35,7 @@ from gan.workshop.records import ALIVE, read_status, state_of
 SIGHT_COLUMNS, SIGHT_ROWS = 4, 2  # pictures of a data set that its tile shows
 MOST_LOOKS = 4  # at data sets on the Hub that wait at once, everybody's together
 LONGEST_DATA = 2000  # characters of a name on the Hub with its choices
+_FOLDERS = re.compile(r"""(?<![\w.])(?:[A-Za-z]:)?[\\/](?:[^\\/:"']+[\\/])*""")  # of a file's place
 MOST_MEASUREMENTS = 8  # estimates that wait at once, everybody's together
 ACTIONS = (
     *("pause", "resume", "save", "stop", "delete", "undelete", "rename", "change", "go_on"),
@@ -298,7 +300,7 @@ def shown(snapshot: Snapshot, since: int | None, mine: bool) -> Json:
         "pictures": snapshot.pictures,
         "exports": train_files.exports(workshop.shared().path(snapshot.run_id)),
         "alarms": snapshot.alarms,
-        "message": snapshot.message,
+        "message": snapshot.message if is_at_home else without_folders(snapshot.message),
         "log": snapshot.log_end if mine else None,
         "restart": restart,
         "points": [row(each) for each in newer],
@@ -330,6 +332,17 @@ def silent_seconds(snapshot: Snapshot) -> int | None:
     if not trains or "beat" not in status:
         return None
     return max(0, round(time.monotonic() - status["beat"]))
+
+
+def without_folders(message: Json | None) -> Json | None:
+    """A refusal with the files that it names, but without the folders that they lie in."""
+    if message is None:
+        return None
+    values = {
+        name: _FOLDERS.sub("", value) if isinstance(value, str) else value
+        for name, value in message.get("values", {}).items()
+    }
+    return message | {"values": values}
 
 
 def row(report: Json) -> list[float | None]:
