@@ -40,6 +40,14 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _unlowered() -> Iterator[None]:
+    """A command that lets everyone else go first would slow down all tests after its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gan.system.lower_priority", lambda: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def project() -> Path:
     """The folder that holds app.py."""

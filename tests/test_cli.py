@@ -33,7 +33,6 @@ TRAIN = ["train", "--data", "digits-tiny", "--images", "320", "--threads", "1"]
 @pytest.fixture(autouse=True)
 def _english(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
-    monkeypatch.setattr("gan.system.lower_priority", lambda: None)  # the other tests' priority
 
 
 @pytest.fixture(autouse=True)

@@ -128,7 +128,6 @@ def test_data_that_is_gone_is_named_and_comes_back(
     tiny_pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
-    monkeypatch.setattr("gan.system.lower_priority", lambda: None)
     monkeypatch.setattr("gan.training.loop.Trainer.measure", lambda *_: pytest.fail("not now"))
     monkeypatch.setattr("gan.training.report.FIRST_EVALUATION", 1e9)
     run = tmp_path / "r"

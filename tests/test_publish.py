@@ -180,7 +180,6 @@ def test_a_file_tells_how_it_went_and_the_token_comes_by_itself(
     told = tmp_path / "publish.json"
     flags = ["--token-stdin", "--progress", str(told)]
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    monkeypatch.setattr("gan.system.lower_priority", lambda: None)
     for token, state in (("hf_other", "failed"), (TOKEN, "done")):
         monkeypatch.setattr("sys.stdin", io.StringIO(f"{token}\n"))
         code = cli.main(["publish", str(folder), "someone/mine", *flags])
