@@ -252,6 +252,7 @@ def test_a_forced_collapse_is_seen(digits):
     assert "collapse" in watch(training, "collapse", 400, 50)
 
 
+@pytest.mark.slow
 def test_a_discriminator_that_wins_is_seen(digits):
     training = trainer(digits, with_lesson(CONFIG, "discriminator_wins"))
     assert watch(training, "discriminator_won", 1000, 0) == ["discriminator_won"]

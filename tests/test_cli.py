@@ -187,6 +187,7 @@ def test_what_is_refused_is_said_in_the_terminals_language(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.slow
 def test_ctrl_c_saves_and_the_same_command_resumes(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gan", *TRAIN, "--images", "100000000"]
     command += ["--out", str(tmp_path / "r")]

@@ -88,6 +88,7 @@ def test_stopping_and_resuming_changes_nothing(digits, tmp_path, augmented):
     assert digest(second) == digest(whole)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_networks(digits, tmp_path):
     """100 steps, SIGKILL, resume, 100 steps = 200 steps: the same hash."""
     config = dataclasses.replace(CONFIG, images=200 * 8, checkpoint_images=100 * 8)
