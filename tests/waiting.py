@@ -23,8 +23,14 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+def _pause() -> None:
+    time.sleep(0.01)
+
+
+def wait_until(
+    condition: Callable[[], object], seconds: float = 20.0, pause: Callable[[], object] = _pause
+) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
+        pause()

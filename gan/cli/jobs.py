@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gan.cli.terminal import check_samples, given_token, say
+from gan.cli.terminal import add_command, check_samples, given_token, say
 from gan.cli.training import add_training_flags, train_config
 from gan.errors import LabError
 
@@ -18,8 +18,7 @@ def add_to(commands: Any) -> None:
     flags = verbs.add_parser("hardware", help=say("cli.jobs.hardware"))
     flags.set_defaults(run=job_hardware)
 
-    flags = verbs.add_parser("start", help=say("cli.jobs.start"), description=say("cli.jobs.start"))
-    flags.set_defaults(run=job_start)
+    flags = add_command(verbs, "start", "cli.jobs.start", job_start)
     flags.add_argument("repo", metavar="OWNER/NAME", help=say("cli.jobs.repo"))
     flags.add_argument("--out", required=True, type=Path, metavar="RUN", help=say("cli.jobs.out"))
     flags.add_argument("--hardware", default="cpu-basic", help=say("cli.jobs.flavor"))

@@ -7,16 +7,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from gan.cli.terminal import say
+from gan.cli.terminal import GRID_COLUMNS, add_command, say
 from gan.errors import LabError
 
 LOOK_PICTURES = 16  # of the data set that are shown
-GRID_COLUMNS = 8
 
 
 def add_to(commands: Any) -> None:
-    flags = commands.add_parser("look", help=say("cli.look"), description=say("cli.look"))
-    flags.set_defaults(run=look)
+    flags = add_command(commands, "look", "cli.look", look)
     flags.add_argument("data", metavar="hub:OWNER/NAME", help=say("cli.look.data"))
     flags.add_argument("--json", action="store_true", help=say("cli.evaluate.json"))
 

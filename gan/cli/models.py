@@ -9,12 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gan.cli.terminal import add_device, check_samples, chosen_device, given_token, say
+from gan.cli.terminal import (
+    GRID_COLUMNS,
+    add_command,
+    add_device,
+    check_samples,
+    chosen_device,
+    given_token,
+    say,
+)
 from gan.errors import LabError
 from gan.recipe import MOST_SEED, Recipe
 
 MOST_PICTURES = 100_000  # in one call of generate
-GRID_COLUMNS = 8
 
 
 def add_to(commands: Any) -> None:
@@ -26,10 +33,7 @@ def add_to(commands: Any) -> None:
 
 
 def _add_generate(commands: Any) -> None:
-    flags = commands.add_parser(
-        "generate", help=say("cli.generate"), description=say("cli.generate")
-    )
-    flags.set_defaults(run=generate)
+    flags = add_command(commands, "generate", "cli.generate", generate)
     flags.add_argument("--model", required=True, help=say("cli.model"))
     flags.add_argument("--seeds", required=True, help=say("cli.generate.seeds"))
     flags.add_argument("--out", required=True, type=Path, metavar="DIR")
@@ -82,10 +86,7 @@ def seed_range(given: str) -> list[int]:
 
 
 def _add_evaluate(commands: Any) -> None:
-    flags = commands.add_parser(
-        "evaluate", help=say("cli.evaluate"), description=say("cli.evaluate")
-    )
-    flags.set_defaults(run=evaluate)
+    flags = add_command(commands, "evaluate", "cli.evaluate", evaluate)
     flags.add_argument("--model", required=True, help=say("cli.model"))
     flags.add_argument("--data", required=True, help=say("cli.train.data"))
     flags.add_argument("--samples", type=int, default=1000, help=say("cli.evaluate.samples"))
@@ -123,8 +124,7 @@ def _flat(card: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _add_export(commands: Any) -> None:
-    flags = commands.add_parser("export", help=say("cli.export"), description=say("cli.export"))
-    flags.set_defaults(run=export)
+    flags = add_command(commands, "export", "cli.export", export)
     flags.add_argument("run_directory", type=Path, metavar="RUN")
     flags.add_argument("out", type=Path, metavar="MODEL")
     flags.add_argument("--latest", action="store_true", help=say("cli.export.latest"))
@@ -149,8 +149,7 @@ def export(options: argparse.Namespace) -> int:
 
 
 def _add_convert(commands: Any) -> None:
-    flags = commands.add_parser("convert", help=say("cli.convert"), description=say("cli.convert"))
-    flags.set_defaults(run=convert)
+    flags = add_command(commands, "convert", "cli.convert", convert)
     flags.add_argument("source", metavar="SOURCE", help=say("cli.convert.source"))
     flags.add_argument("out", type=Path, metavar="MODEL")
 
@@ -164,8 +163,7 @@ def convert(options: argparse.Namespace) -> int:
 
 
 def _add_publish(commands: Any) -> None:
-    flags = commands.add_parser("publish", help=say("cli.publish"), description=say("cli.publish"))
-    flags.set_defaults(run=publish)
+    flags = add_command(commands, "publish", "cli.publish", publish)
     flags.add_argument("source", metavar="RUN_OR_MODEL", help=say("cli.publish.source"))
     flags.add_argument("repo", metavar="OWNER/NAME", help=say("cli.publish.repo"))
     flags.add_argument("--private", action="store_true", help=say("cli.publish.private"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from gan.errors import LabError
 from gan.locale import terminal_language as language
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from gan.device import Device
 
 FEWEST_SAMPLES = 10  # that an evaluation can say anything by
+GRID_COLUMNS = 8  # of a sheet of pictures
 INTERRUPTED = 130  # what a shell expects after Ctrl-C
 
 
@@ -34,6 +36,15 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def add_command(
+    commands: Any, name: str, key: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    """A command that `run` carries out, explained by the text `key`; its flags are added to it."""
+    flags = commands.add_parser(name, help=say(key), description=say(key))
+    flags.set_defaults(run=run)
+    return flags
 
 
 def add_device(flags: argparse.ArgumentParser) -> None:

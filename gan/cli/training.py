@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan.cli.terminal import INTERRUPTED, duration, new_line, say
+from gan.cli.terminal import INTERRUPTED, add_command, duration, new_line, say
 from gan.errors import LabError
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ def add_to(commands: Any) -> None:
 
 
 def _add_train(commands: Any) -> None:
-    flags = commands.add_parser("train", help=say("cli.train"), description=say("cli.train"))
-    flags.set_defaults(run=train)
+    flags = add_command(commands, "train", "cli.train", train)
     flags.add_argument("--out", required=True, type=Path, metavar="RUN", help=say("cli.train.out"))
     flags.add_argument("--quiet", action="store_true", help=say("cli.train.quiet"))
     flags.add_argument(
@@ -180,10 +179,7 @@ def _train(run: Run, options: argparse.Namespace) -> int:
 
 
 def _add_estimate(commands: Any) -> None:
-    flags = commands.add_parser(
-        "estimate", help=say("cli.estimate"), description=say("cli.estimate")
-    )
-    flags.set_defaults(run=estimate)
+    flags = add_command(commands, "estimate", "cli.estimate", estimate)
     flags.add_argument("--json", action="store_true", help=say("cli.evaluate.json"))
     add_training_flags(flags)
 

@@ -272,9 +272,8 @@ def shown(snapshot: Snapshot, since: int | None, mine: bool) -> Json:
     "restart" where the run went back behind it, and all reports come anew. Where things lie on this
     machine is told to the run's owner alone, and in the command line only where the machine is
     the owner's too."""
-    request = TrainRequest.from_json(snapshot.request)
     is_at_home = mine and workshop.shared().limits.own_paths
-    for_others = request.without_places()
+    for_others = TrainRequest.from_json(snapshot.request).without_places()
     status, metrics = snapshot.status, snapshot.metrics
     seen = metrics[-1]["images_seen"] if metrics else 0
     restart = since is None or since > seen
@@ -289,7 +288,7 @@ def shown(snapshot: Snapshot, since: int | None, mine: bool) -> Json:
         "mine": mine,
         "created": snapshot.created,
         "command": snapshot.command if is_at_home else for_others.command_line("RUN"),
-        "request": (request if mine else for_others).to_json(),
+        "request": snapshot.request if mine else for_others.to_json(),
         "settings": snapshot.settings,
         "forked_from": origin(snapshot, mine),
         "place": snapshot.place,

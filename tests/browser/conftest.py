@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+from tests import waiting
+
 PROJECT = Path(__file__).parents[2]
 FLAGS = [
     *("--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage"),
@@ -152,10 +154,7 @@ def chromium() -> Iterator[Any]:
 
 def wait_until(page: Any, condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Waits while the page, and what this test does for it, goes on."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        page.wait_for_timeout(20)
+    waiting.wait_until(condition, seconds, pause=lambda: page.wait_for_timeout(20))
 
 
 REMEMBER_TOASTS = """
@@ -253,14 +252,14 @@ class Lab:
         mouse.up()
 
     def pull(self, slider: Any, moved: str) -> None:
-        """Pulls a slider that is in its middle six times, each time when `moved`, a JavaScript
+        """Pulls a slider that is in its middle seven times, each time when `moved`, a JavaScript
         function of how often it was pulled, says that pictures have followed. The hand stays."""
         slider.scroll_into_view_if_needed()
         box = slider.bounding_box()
         y = box["y"] + box["height"] / 2
         self.page.mouse.move(box["x"] + box["width"] / 2, y)
         self.page.mouse.down()
-        for number in range(1, 7):
+        for number in range(1, 8):
             self.page.mouse.move(box["x"] + box["width"] * (0.5 + 0.06 * number), y, steps=4)
             self.page.wait_for_function(moved, arg=number)
 

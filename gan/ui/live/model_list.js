@@ -12,12 +12,12 @@ const RECENT_KEY = "latent-lab.models.v1";
 export function createModelList(lab, dialog, deeds) {
   const { $, t } = lab;
   const { memory } = window.LatentLab;
-  let picker = null; // what the server says can be opened
+  let picker = null; // as it was told last
   let runs = []; // this browser's trainings that draw: {run, name}
   let forgotten = null; // {item, index}: taken off the recent ones, until the dialog closes
 
-  /** Writes all of it anew. `told`: what the server said meanwhile. */
-  function show(told = picker) {
+  /** Writes all of it anew. `told`: what the server says can be opened; null while it hasn't. */
+  function show(told) {
     picker = told;
     keepingFocus(dialog, write);
   }
