@@ -1,8 +1,10 @@
 """Moments of a training that stay explorable: small model folders, even on a logarithmic scale.
 
-    moments/<images seen>/   the averaged generator and the discriminator, both float16
+    moments/<images seen>/         the averaged generator and the discriminator, both float16
+    moments/<images seen>/saved    there if somebody saved it on purpose
 
-Owns which of them are kept. A moment can be opened like any model, and a training can be forked
+Owns which of them are kept: what somebody saved never gives way to what the training keeps by
+itself. A moment can be opened like any model, and a training can be forked
 from it (a warm start); it is no checkpoint: optimisers and randomness are not in it.
 """
 
@@ -12,7 +14,8 @@ import math
 import shutil
 from pathlib import Path
 
-MOST = 24
+MOST = 24  # that the training keeps by itself, and as many that somebody saved
+_SAVED = "saved"
 _OFFSET = 500.0  # images: on the logarithmic scale, the beginning is as far from 500 as 500 is
 # from 1,500
 
@@ -26,14 +29,22 @@ def every(moments: Path) -> list[int]:
     return sorted(int(path.name) for path in moments.glob("[0-9]*") if path.name.isdecimal())
 
 
+def mark_saved(moments: Path, images_seen: int) -> None:
+    """Notes that somebody saved this moment, which is there, on purpose."""
+    (folder_of(moments, images_seen) / _SAVED).touch()
+
+
 def thin(moments: Path, most: int = MOST) -> None:
-    """Removes moments until there are at most `most`, those first whose neighbours are nearest
-    to each other on the logarithmic scale; never the first or the last one."""
-    kept = every(moments)
-    while len(kept) > max(most, 2):
-        scale = [math.log(seen + _OFFSET) for seen in kept]
-        gaps = [scale[i + 1] - scale[i - 1] for i in range(1, len(kept) - 1)]
-        remove(moments, kept.pop(1 + gaps.index(min(gaps))))
+    """Removes moments until at most `most` are there that the training kept by itself, and at
+    most `most` that somebody saved: of each kind those first whose neighbours are nearest to each
+    other on the logarithmic scale, and never its first or its last one."""
+    saved = [seen for seen in every(moments) if (folder_of(moments, seen) / _SAVED).exists()]
+    by_itself = [seen for seen in every(moments) if seen not in saved]
+    for kept in (by_itself, saved):
+        while len(kept) > max(most, 2):
+            scale = [math.log(seen + _OFFSET) for seen in kept]
+            gaps = [scale[i + 1] - scale[i - 1] for i in range(1, len(kept) - 1)]
+            remove(moments, kept.pop(1 + gaps.index(min(gaps))))
 
 
 def forget_after(moments: Path, images_seen: int) -> None:

@@ -10,7 +10,7 @@
     reals.png         pictures that it learns from
     neighbours.png    newest samples, in rows above their nearest training pictures
     checkpoints/      complete states to resume from: the newest two and the best
-    moments/          models along the way, on a logarithmic scale (see `moments`)
+    moments/          models along the way, on a logarithmic scale, and saved ones (see `moments`)
     model/            the best generator so far by quality, with its discriminator
     latest/           the newest generator, written with each checkpoint
 
@@ -191,11 +191,14 @@ class RunDirectory:
             if path != newest:
                 path.unlink(missing_ok=True)
 
-    def keep_moment(self, trainer: Trainer) -> None:
-        """The present state among the moments that stay explorable."""
+    def keep_moment(self, trainer: Trainer, saved: bool = False) -> None:
+        """The present state among the moments that stay explorable; `saved` by somebody on
+        purpose."""
         folder = self.path / "moments"
         name = moments.folder_of(folder, trainer.images_seen).relative_to(self.path)
         self.export(trainer, str(name), half=True)
+        if saved:
+            moments.mark_saved(folder, trainer.images_seen)
         moments.thin(folder)
 
     def export(self, trainer: Trainer, name: str, half: bool = False) -> Path:
@@ -439,7 +442,7 @@ class Run:
         to newer ones, and who comes back to it may want to fork from here."""
         if self.save():
             self.directory.draw(self.trainer.images_seen, self.trainer.samples())
-            self.directory.keep_moment(self.trainer)
+            self.directory.keep_moment(self.trainer, saved=True)
 
     # ---- orders
 

@@ -29,6 +29,24 @@ def test_few_are_kept_however_long_it_trains(tmp_path: Path) -> None:
     assert max(gaps) < 4 * (scale[-1] - scale[0]) / len(kept), "no hole in the middle"
 
 
+def test_what_somebody_saved_gives_way_to_nothing_that_is_kept_by_itself(tmp_path: Path) -> None:
+    kept_of(tmp_path, 0, 10_000)
+    moments.mark_saved(tmp_path, 10_000)
+    kept = kept_of(tmp_path, *range(10_001, 10_100))
+    assert 10_000 in kept
+    assert len(kept) == moments.MOST + 1
+
+
+def test_of_what_somebody_saved_there_are_no_more_than_of_the_others(tmp_path: Path) -> None:
+    for seen in range(0, 6_000, 100):
+        kept_of(tmp_path, seen)
+        moments.mark_saved(tmp_path, seen)
+    kept = kept_of(tmp_path, 6_000)
+    assert len(kept) == moments.MOST + 1
+    assert kept[0] == 0
+    assert kept[-2:] == [5_900, 6_000], "neither the last one saved nor the newest of all went"
+
+
 def test_the_future_is_forgotten_and_strangers_stay(tmp_path: Path) -> None:
     kept_of(tmp_path, 0, 500, 600)
     (tmp_path / "notes").mkdir()

@@ -465,7 +465,12 @@ def test_a_save_in_an_evaluation_does_not_wait_for_its_end(tmp_path: Path, monke
     monkeypatch.setattr(run.trainer, "measure", begin)
     train(run)
     assert status_of(tmp_path / "r")["obeyed"] == 1
-    assert moments.every(tmp_path / "r" / "moments")[-1:] == given
+    kept = tmp_path / "r" / "moments"
+    assert moments.every(kept)[-1:] == given
+    for seen in range(given[0] + 1, given[0] + 200):  # others come, and push each other out
+        moments.folder_of(kept, seen).mkdir()
+        moments.thin(kept)
+    assert given[0] in moments.every(kept), "what was saved on purpose went"
 
 
 def test_a_pause_is_no_training_time(monkeypatch) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gan import __version__
+from gan import __version__, moments
 from gan.errors import LabError
 from gan.files import user_cache_dir, write_atomic
 from gan.system import processor_name, usable_cores
@@ -27,7 +27,6 @@ METHOD = 2  # of measuring: another number, and what was measured before is forg
 MOST_REMEMBERED = 100  # measurements beside other trainings
 MOST_SECONDS = 240.0  # what takes longer to measure isn't for this machine
 CHECKPOINTS = 4  # the newest two, the best, and the one that is being written
-MOMENTS = 24  # kept for the slider, networks in float16
 EXPORTS = 2  # the best and the newest
 REFERENCE_IMAGES = 100_000  # the budget that is measured with: costs don't depend on it
 
@@ -125,7 +124,7 @@ def scaled(costs: dict[str, Any], request: TrainRequest) -> Estimate:
         memory_bytes=costs["memory_bytes"],
         disk_bytes=CHECKPOINTS * costs["checkpoint_bytes"]
         + EXPORTS * costs["export_bytes"]
-        + MOMENTS * costs["moment_bytes"],
+        + moments.MOST * costs["moment_bytes"],
         device=costs["device"],
         images_per_minute=costs["images"] / costs["minutes"],
         busy=costs.get("busy", False),
