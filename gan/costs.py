@@ -1,4 +1,4 @@
-"""What a picture costs: measured once for a model on a device, remembered, and told beforehand.
+"""What a picture costs: measured for a model on a device, remembered, and told beforehand.
 
 A drag asks for many pictures a second. A model that can't draw them so fast is dragged at a lower
 resolution where its family can stop early, and else drawn when the hand lets go.
@@ -76,6 +76,11 @@ def _settled(time_once: Callable[[], float | None]) -> float | None:
     if first is None or first > _SURE_SECONDS:
         return first
     return min(first, time_once() or first)
+
+
+def less_busy(now: Cost, before: Cost | None) -> Cost:
+    """Of two measurements of a model that of the less busy machine."""
+    return min(now, before or now, key=lambda cost: cost.exact_seconds)
 
 
 def remembered(digest: str, device: Device) -> Cost | None:

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from gan import device as devices
 from gan import images, latents, lockstep
-from gan.costs import SLOW_SECONDS, Cost, measure, remember, remembered
+from gan.costs import SLOW_SECONDS, Cost, less_busy, measure, remember, remembered
 from gan.device import Device
 from gan.directions import methods
 from gan.directions.naming import METHODS, PCA
@@ -143,6 +143,13 @@ class Model:
         self._device = device
         self._first: tuple[Recipe, np.ndarray] | None = None  # the picture that was timed
         self.cost = remembered(self.info.hash, device)
+        self._is_measured = False
+
+    @property
+    def is_measured(self) -> bool:
+        """Is there nothing to gain by measuring? What was remembered of a slow model may be the
+        time of a busy machine."""
+        return self._is_measured or (self.cost is not None and self.cost.drag == "whole")
 
     @property
     def size_bytes(self) -> int:
@@ -159,14 +166,16 @@ class Model:
         return seconds > SLOW_SECONDS
 
     def measure(self, recipe: Recipe) -> Cost:
-        """What its pictures cost, measured by drawing `recipe` where it isn't known yet. Blocks, as
-        long as a picture takes; that picture is kept for whoever asks for it next."""
-        if self.cost is None:
-            self.cost = measure(
+        """What its pictures cost, measured by drawing `recipe` unless that is known for sure.
+        Blocks, as long as a picture takes; that picture is kept for whoever asks for it next."""
+        if self.cost is None or not self.is_measured:
+            now = measure(
                 lambda: self._time_exact(recipe),
                 lambda side: self._time_preview(recipe, side),
                 self.generator.early_resolutions(),
             )
+            self.cost = less_busy(now, self.cost)
+            self._is_measured = True
             remember(self.info.hash, self._device, self.cost)
         return self.cost
 
@@ -412,7 +421,7 @@ class Renderer:
         with self._room(name) as (reservation, room):
             opened = Model(load_generator(name, self.device, room), self.device)
             model = self._pool.put(opened, is_named=True, reservation=reservation)
-        if model.cost is None and model.generator.resolution > SMALL:
+        if not model.is_measured and model.generator.resolution > SMALL:
             self._measure(model, Recipe(name))
         return model
 

@@ -63,7 +63,10 @@ def test_the_first_call_may_be_slow():
     assert cost == Cost(0.02, 0.01, None, "whole")
 
 
-def test_what_was_measured_is_remembered_for_these_weights_on_this_device():
+def test_what_was_measured_is_remembered_for_these_weights_on_this_device(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("LATENT_LAB_CACHE", str(tmp_path))
     cost = Cost(2.0, 0.1, 64, "small")
     digest = "ab" * 32
     assert remembered(digest, CPU) is None
@@ -71,7 +74,7 @@ def test_what_was_measured_is_remembered_for_these_weights_on_this_device():
     assert remembered(digest, CPU) == cost
     assert remembered("cd" * 32, CPU) is None
     assert remembered(digest, Device("cpu", "float32", 1)) is None
-    (file,) = [path for path in (user_cache_dir() / "costs").iterdir() if "64" in path.read_text()]
+    (file,) = (user_cache_dir() / "costs").iterdir()
     for damaged in ("", "{", "[]", '{"exact_seconds": -1, "preview_seconds": 1}', '{"a": 1}'):
         file.write_text(damaged)
         assert remembered(digest, CPU) is None

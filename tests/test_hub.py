@@ -1,5 +1,6 @@
 """Models from a Hub on this machine: the real client, real HTTP, and what goes wrong."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -192,6 +193,21 @@ def test_a_diffusion_model_in_a_single_file_is_named_before_most_of_it_has_come(
     assert error.values["path"] == f"o/stable:sd-v1-4.{suffix}"
     assert came[-1] < 2**21 < len(content)
     assert not list(Path(constants.HF_HUB_CACHE).rglob("*.part")), "and none of it stays"
+
+
+def test_a_terminal_shows_how_far_a_download_is(
+    server: HubServer,
+    model: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    server.commit("o/n", model)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    gan.load_generator("o/n")
+    _, *shown = capsys.readouterr().err.splitlines()
+    assert "100%" in shown[-1]
+    gan.load_generator("o/n")
+    assert capsys.readouterr().err == ""
 
 
 def test_size_and_licence_are_known_before_a_byte_is_fetched(server: HubServer):

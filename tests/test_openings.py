@@ -14,7 +14,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from gan import loading, rendering
+from gan import costs, loading, rendering
 from gan.costs import Cost
 from gan.device import Device
 from gan.errors import LabError
@@ -447,3 +447,28 @@ def test_measuring_keeps_the_picture_it_drew(renderer: Renderer, monkeypatch: py
     monkeypatch.setattr(rendering, "draw_exact", None)  # it isn't drawn again
     assert np.array_equal(model.draw_exact(recipe), expected)
     assert np.array_equal(model.draw_exact(Recipe("one", seed=8)), expected)
+
+
+def test_a_time_taken_on_a_busy_machine_is_not_for_good(
+    renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gan.costs.LIVE_SECONDS", 60.0)
+    digest = renderer.model("one").info.hash
+    costs.remember(digest, renderer.device, Cost(300.0, 300.0, None, "release"))
+    model = rendering.Model(loading.load_generator("one"), renderer.device)
+    assert model.cost is not None
+    assert model.cost.drag == "release", "until it is measured again"
+    cost = model.measure(Recipe("one"))
+    assert cost.drag == "whole"
+    assert costs.remembered(digest, renderer.device) == cost
+    monkeypatch.setattr(rendering, "measure", None)  # once is enough
+    assert model.measure(Recipe("one")) == cost
+
+
+def test_nor_is_a_time_forgotten_because_the_machine_is_busy_now(
+    renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+):
+    before = Cost(1e-9, 0.2, 8, "small")
+    costs.remember(renderer.model("one").info.hash, renderer.device, before)
+    model = rendering.Model(loading.load_generator("one"), renderer.device)
+    assert model.measure(Recipe("one")) == before

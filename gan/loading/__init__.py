@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,8 +59,8 @@ def load_generator(
     `source` is a bundled name, a run directory (its best model, or else its newest), a model
     folder, a file (.safetensors, a StyleGAN snapshot, a PyTorch checkpoint), or a name on the Hub
     ("owner/name", "owner/name@revision", "owner/name:file"; a path that is there goes first).
-    What must be downloaded is announced on stderr with its size and licence: Ctrl-C keeps what has
-    come, and the next call goes on from there.
+    What must be downloaded is announced on stderr with its size and licence, and a terminal shows
+    how far it is: Ctrl-C keeps what has come, and the next call goes on from there.
     `device` is the CPU where none is given. `room` is told before the weights are read how many
     numbers they are, and may raise. Raises LabError for a source that is missing, damaged,
     unsafe or of a family that can't be opened yet.
@@ -71,12 +72,30 @@ def load_generator(
     path = here(source)
     if path is None and isinstance(source, str) and is_hub_name(source):
         found = look_up(source)
-        if not found.is_cached:
-            sys.stderr.write(f"{_about(found)}\n")
-        return from_hub(found, room=room).to(target)
+        with _told(found) as progress:
+            return from_hub(found, progress=progress, room=room).to(target)
     if path is None:
         raise LabError("unknown_model", name=source, known=", ".join(_named_folders()))
     return _read(_weights_file(path), room).to(target)
+
+
+@contextlib.contextmanager
+def _told(found: hub.HubFile) -> Iterator[hub.Progress | None]:
+    """Inside, what is given the bytes of a download says on stderr how far it is."""
+    if found.is_cached:
+        yield None
+        return
+    from tqdm import tqdm
+
+    sys.stderr.write(f"{_about(found)}\n")
+    form = {"unit": "B", "unit_scale": True, "dynamic_ncols": True}
+    with tqdm(total=found.size_bytes, disable=not sys.stderr.isatty(), **form) as bar:
+
+        def progress(here: int, size: int | None) -> None:
+            bar.total = size
+            bar.update(here - bar.n)
+
+        yield progress
 
 
 def _about(found: hub.HubFile) -> str:

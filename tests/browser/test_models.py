@@ -475,6 +475,26 @@ def test_an_answer_that_comes_late_leaves_the_keyboard_where_it_is(
     assert here.evaluate("(node) => node === document.activeElement")
 
 
+def test_a_list_that_comes_during_a_press_leaves_the_click(
+    new_lab: Callable[..., Any], online: str
+) -> None:
+    lab = new_lab(url=online).open()
+    held = Held(lab.page, "picker")
+    lab.do("models")
+    other = lab.page.locator("#lab-models-here .model:not([aria-current=true])").first
+    chosen = lab.page.locator("#lab-model")
+    before = chosen.input_value()
+    other.hover()
+    lab.page.mouse.down()
+    held.wait(1)
+    with lab.page.expect_response(lambda answer: held.name in (answer.request.post_data or "")):
+        held.routes[0].continue_()
+    lab.page.wait_for_timeout(100)
+    lab.page.mouse.up()
+    lab.page.locator("#lab-models").wait_for(state="hidden")
+    assert chosen.input_value() != before
+
+
 def test_a_late_list_leaves_the_keyboard_at_a_class(
     new_lab: Callable[..., Any], online: str
 ) -> None:

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { put } from "../../gan/ui/live/dom.js";
+import { betweenPresses, put } from "../../gan/ui/live/dom.js";
 
 /** An element that counts how often something is written to it. */
 function counted(properties) {
@@ -27,4 +27,24 @@ test("what is there already is left alone", () => {
   const { node, written } = counted({ textContent: "Seed 4", hidden: false, title: "" });
   put(node, { textContent: "Seed 4", hidden: false, title: "" });
   assert.deepEqual(written, []);
+});
+
+test("what is rebuilt waits until a press is a click", async () => {
+  globalThis.window = new EventTarget();
+  const root = new EventTarget();
+  const done = [];
+  const patient = betweenPresses(root);
+  patient(() => done.push("nobody presses"));
+  window.dispatchEvent(new Event("pointerup")); // of a press elsewhere
+  patient(() => done.push("nor here"));
+  assert.deepEqual(done, ["nobody presses", "nor here"]);
+  root.dispatchEvent(new Event("pointerdown"));
+  patient(() => done.push("overtaken"));
+  patient(() => done.push("late"));
+  window.dispatchEvent(new Event("pointerup"));
+  done.push("click"); // a browser sends it right after the release
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual(done.slice(2), ["click", "late"]);
+  patient(() => done.push("afterwards"));
+  assert.equal(done.at(-1), "afterwards");
 });

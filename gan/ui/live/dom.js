@@ -19,9 +19,34 @@ export function keepingFocus(root, rebuild) {
   if (index >= 0 && !held.isConnected) place.querySelectorAll(CONTROLS)[index]?.focus();
 }
 
+/** → what does a deed at once; or, while a press is going on in `root`, when that has become a
+ * click: what is rebuilt between press and release loses the click. Of several the last is done. */
+export function betweenPresses(root) {
+  let isPressed = false;
+  let late = null;
+  const release = () => {
+    if (!isPressed) return;
+    setTimeout(() => {
+      isPressed = false;
+      late?.();
+      late = null;
+    });
+  };
+  root.addEventListener("pointerdown", () => (isPressed = true));
+  for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, release);
+  return (deed) => (isPressed ? void (late = deed) : deed());
+}
+
 /** A new element: <tag class="className">text</tag>. */
 export function make(tag, className = "", text = "") {
   const node = Object.assign(document.createElement(tag), { className });
   if (text !== "") node.textContent = text;
   return node;
+}
+
+/** Writes a command whose lines break between its words only: a browser breaks after "--", too. */
+export function putCommand(node, command) {
+  if (node.textContent === command) return;
+  const words = command.split(" ").map((word) => make("span", "", word));
+  node.replaceChildren(...words.flatMap((word, i) => (i ? [" ", word] : [word])));
 }

@@ -1,7 +1,7 @@
 // The lists in the dialog of models: what is open, this browser's trainings, what it opened lately,
 // and the catalogue. What a press does is the dialog's (models.js).
 
-import { keepingFocus, make } from "./dom.js";
+import { betweenPresses, keepingFocus, make } from "./dom.js";
 import { TOKEN_KEY } from "./moments.js";
 import { keyOf } from "./reducer.js";
 import { familyName, recentFromText, withRecent, withRecentAt, withoutRecent } from "./sources.js";
@@ -12,6 +12,7 @@ const RECENT_KEY = "latent-lab.models.v1";
 export function createModelList(lab, dialog, deeds) {
   const { $, t } = lab;
   const { memory } = window.LatentLab;
+  const betweenClicks = betweenPresses(dialog);
   let picker = null; // as it was told last
   let runs = []; // this browser's trainings that draw: {run, name}
   let forgotten = null; // {item, index}: taken off the recent ones, until the dialog closes
@@ -19,11 +20,18 @@ export function createModelList(lab, dialog, deeds) {
   /** Writes all of it anew. `told`: what the server says can be opened; null while it hasn't. */
   function show(told) {
     picker = told;
-    keepingFocus(dialog, write);
+    rewrite();
+  }
+
+  /** Under a hand and a keyboard that are somewhere in it. */
+  function rewrite() {
+    betweenClicks(() => keepingFocus(dialog, write));
   }
 
   function write() {
-    writeHere();
+    const isOwn = (model) => runs.some(({ run }) => run === model.run);
+    fill($("#lab-models-here"), Object.values(known()).filter((one) => !isOwn(one)).map(openModel));
+    fill($("#lab-models-runs"), runs.map(ownRun)); // a group of their own
     fill($("#lab-models-recent"), recent().filter(isNew).map(recentModel));
     writeForgotten();
     const groups = Map.groupBy(picker?.catalogue ?? [], (entry) => entry.group);
@@ -36,14 +44,6 @@ export function createModelList(lab, dialog, deeds) {
   const known = () => lab.state()?.models ?? {};
   const absentReason = () => (picker.allowed.hub ? "models.absent" : "error.hub_off");
   const isNew = (item) => !known()[keyOf({ name: item.model, revision: item.revision })];
-
-  /** What is open, and this browser's trainings, which have a group of their own. */
-  function writeHere() {
-    const isOwn = (model) => runs.some(({ run }) => run === model.run);
-    const others = Object.values(known()).filter((model) => !isOwn(model));
-    fill($("#lab-models-here"), others.map(openModel));
-    fill($("#lab-models-runs"), runs.map(ownRun));
-  }
 
   function fill(place, items) {
     place.replaceChildren(...items);
@@ -66,7 +66,7 @@ export function createModelList(lab, dialog, deeds) {
     if (!own) return;
     try {
       ({ runs } = await lab.call("own_runs", { token: own }));
-      keepingFocus(dialog, writeHere);
+      rewrite();
     } catch (error) {
       console.info("Latent Lab:", error);
     }

@@ -1,6 +1,7 @@
 // The charts and numbers of the watched run. `series` is pure: rows of a snapshot → points.
 
 import { createHistogram, createLines, short, smoothed } from "./charts.js";
+import { putCommand } from "./dom.js";
 import { budgetOf } from "./train_reducer.js";
 
 /** The column `name` of `rows` as points [[images seen, value], …]; missing values are left out. */
@@ -143,7 +144,7 @@ export function createFigures(lab) {
   function showNumbers(watch, points) {
     const rate = series(points, columns, "speed").at(-1)?.[1];
     set("#train-speed", rate === undefined ? "" : t("train.rate", { rate: short(rate) }));
-    set("#train-run-command", watch?.command ?? "");
+    putCommand($("#train-run-command"), watch?.command ?? "");
     if (!watch) return;
     set("#train-settings", t("train.settings", settings(watch)));
     const { images, target_quality } = budgetOf(watch);

@@ -1,5 +1,6 @@
 // The form of a new training: what is chosen, what it will cost here, and the command that runs.
 
+import { putCommand } from "./dom.js";
 import { createCosts } from "./train_costs.js";
 import { createHubPicker } from "./train_hub.js";
 import { LIVE, forkKind, lossOf, missingOf, penaltiesOf, requestOf } from "./train_reducer.js";
@@ -113,7 +114,7 @@ export function createForm(lab) {
     form.querySelector(".command-box").hidden = Boolean(missing);
     form.querySelector(".rent-offer").hidden = Boolean(missing);
     if (missing) forgetGoals();
-    if (known?.command) set("#train-command", known.command);
+    if (known?.command) putCommand($("#train-command"), known.command);
     const text = $("#train-estimate");
     text.classList.toggle("is-busy", !missing && !known?.estimate && !known?.error);
     if (missing) text.textContent = t(`train.fill_${missing}`);
