@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -37,11 +37,14 @@ def start_detached(
     log: str | Path,
     env: Mapping[str, str] | None = None,
     secret: str | None = None,
+    note: Callable[[Process], None] = lambda process: None,
 ) -> Process:
     """Starts a program that survives this process, its terminal and its Ctrl-C.
 
     Both of its outputs are appended to the file `log`; `env` is added to our environment. A
     `secret` is a line on its standard input: no argument, no environment and no file holds it.
+    `note` is told the process before that gets its secret: what is noted then is never newer than
+    what a program writes that waits for one.
     """
     with open(log, "ab") as output:
         child = subprocess.Popen(
@@ -52,14 +55,17 @@ def start_detached(
             env={**os.environ, **(env or {})},
             start_new_session=True,
             creationflags=_detached_flags(),
+            bufsize=0,
         )
-    if child.stdin is not None:
-        with contextlib.suppress(OSError), child.stdin:  # it may have ended already
-            child.stdin.write(f"{secret}\n".encode())
-    started = process_started(child.pid)
+    process = Process(child.pid, process_started(child.pid) or 0.0)
     # Someone has to collect its exit status while we live, or it stays behind as a zombie.
     threading.Thread(target=child.wait, name=f"wait-{child.pid}", daemon=True).start()
-    return Process(child.pid, 0.0 if started is None else started)
+    with child.stdin or contextlib.nullcontext() as stdin:
+        note(process)
+        if stdin is not None:
+            with contextlib.suppress(OSError):  # it may have ended already
+                stdin.write(f"{secret}\n".encode())
+    return process
 
 
 def process_alive(pid: int, started: float) -> bool:
@@ -103,6 +109,16 @@ def end_process(process: Process, force: bool = False) -> bool:
         return True
     with contextlib.suppress(ProcessLookupError):  # it ended since we looked
         os.killpg(process.pid, signal.SIGKILL if force else signal.SIGTERM)
+    return True
+
+
+def wait_gone(process: Process, seconds: float) -> bool:
+    """Waits until a process has ended, `seconds` at most; whether it has."""
+    deadline = time.monotonic() + seconds
+    while process_alive(process.pid, process.started):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
     return True
 
 

@@ -26,8 +26,9 @@ settings.register_profile("suite", deadline=None, max_examples=50, derandomize=T
 settings.load_profile("suite")
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPlace:
-    return ByPlace(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPlace | None:
+    """Ours, unless `--dist` asks for one of pytest-xdist's own."""
+    return ByPlace(config, log) if config.getoption("dist") == "load" else None
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
 import torch
@@ -97,8 +96,16 @@ def test_a_killed_run_resumes_to_the_same_networks(digits, tmp_path):
     program = f"""
         import dataclasses
         from gan.device import Device, apply
+        import time
         from gan.training.config import TrainConfig
-        from gan.training.loop import train
+        from gan.training.loop import Trainer, train
+        step = Trainer.step
+        def half_way(trainer):
+            if trainer.images_seen == 150 * 8:
+                print("half way through the second half", flush=True)
+                time.sleep(600)
+            return step(trainer)
+        Trainer.step = half_way
         config = TrainConfig.from_json({config.to_json()!r})
         from pathlib import Path
         device = Device("cpu", "float32", 1)
@@ -112,15 +119,24 @@ def test_a_killed_run_resumes_to_the_same_networks(digits, tmp_path):
     )
     assert child.stdout is not None
     assert child.stdout.readline().split() == ["saved", "800"]
-    time.sleep(0.05)  # somewhere in the second half
+    assert child.stdout.readline().startswith("half way")
     child.send_signal(signal.SIGKILL)
     child.wait()
     child.stdout.close()
     saved = [int(path.stem) for path in checkpoint.every(tmp_path)]
     resumed = trainer(digits, config, tmp_path)
-    assert resumed.images_seen == saved[-1] >= 800
+    assert resumed.images_seen == saved[-1] == 800
     list(resumed.run())
     assert digest(resumed) == digest(whole)
+
+
+def test_a_budget_that_is_used_up_is_not_overdrawn(digits, tmp_path):
+    whole = trainer(digits, CONFIG, tmp_path)
+    list(whole.run())
+    again = trainer(digits, CONFIG, tmp_path)
+    (report,) = again.run()
+    assert report.finished == "budget"
+    assert digest(again) == digest(whole)
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))

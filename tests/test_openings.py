@@ -30,6 +30,7 @@ from tests.tiny import TINY_CLASSES, tiny_model, tiny_network
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LATENT_LAB_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("LATENT_LAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     (tmp_path / "uploads").mkdir()
     tiny_model(tmp_path / "models" / "one")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gan import control
 from gan.loading import load_generator
 from gan.runs import RunDirectory
 from gan.system import Process, end_process
@@ -129,8 +130,13 @@ def test_of_orders_at_once_none_is_lost(training: Training, wait: float) -> None
 
 
 def test_a_save_right_after_going_on_is_a_moment_that_stays(training: Training) -> None:
-    training.order("pause")
-    saved = training.order("resume", "save", "pause")["images_seen"]
+    told = training.order("pause")
+    orders = [
+        control.Order(told["obeyed"] + n, told["pid"], action)
+        for n, action in enumerate(("resume", "save", "pause"), start=1)
+    ]
+    control.give(training.path, *orders)  # in one file: it doesn't train between the two last
+    saved = training.obeyed(orders[-1].id)["images_seen"]
     assert is_kept(training, saved)
     training.go_on()
     training.order("save")  # whether its checkpoint stays is up to newer ones

@@ -1,6 +1,6 @@
 """gan.workshop.rented: a training on a rented machine is a run among the others."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,11 @@ def shop(
 ) -> Iterator[Workshop]:
     """A workshop in which our own process stands for each follower."""
 
-    def start(command: Sequence[str], log: Path, env: Any, secret: str) -> Process:
+    def start(
+        command: Sequence[str], log: Path, env: Any, secret: str, note: Callable[[Process], None]
+    ) -> Process:
         assert TOKEN not in str(env)
+        note(this_process())
         started.append((list(command), secret))
         log.write_text("hello from afar\n")
         return this_process()

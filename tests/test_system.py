@@ -1,5 +1,6 @@
 """gan.system: processes that survive us, signals that wait."""
 
+import errno
 import math
 import os
 import re
@@ -74,6 +75,33 @@ def test_a_detached_process_logs_and_gets_our_environment(tmp_path: Path) -> Non
     wait_until(lambda: not system.process_alive(child.pid, child.started))
     assert sorted(log.read_text().split()) == ["before", "oops", "teal"]
     assert not system.end_process(child), "already gone"
+
+
+def test_what_is_noted_is_older_than_what_the_process_does_with_its_secret(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    script = "print('begun', flush=True); print(input())"
+    noted: list[system.Process] = []
+
+    def note(process: system.Process) -> None:
+        wait_until(lambda: log.read_text().split())
+        assert log.read_text().split() == ["begun"]
+        noted.append(process)
+
+    child = system.start_detached(python(script), log, secret="hush", note=note)
+    wait_until(lambda: not system.process_alive(child.pid, child.started))
+    assert log.read_text().split() == ["begun", "hush"]
+    assert noted == [child]
+
+
+def test_a_process_that_could_not_be_noted_gets_no_secret(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    def note(process: system.Process) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    with pytest.raises(OSError, match="no room"):
+        system.start_detached(python("print(input())"), log, secret="hush", note=note)
+    wait_until(lambda: "EOFError" in log.read_text())
 
 
 def test_a_detached_process_survives_the_one_that_started_it(tmp_path: Path) -> None:

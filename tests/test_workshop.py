@@ -125,9 +125,12 @@ def test_a_run_that_is_still_starting_stops_too(
     status = read_status(shop.path(run_id))
     assert status["state"] == "starting"
     assert shop.snapshot(run_id).state == "training"
+    half_written = shop.path(run_id) / ".status.json.0123.partial"
+    half_written.touch()
     shop.stop(run_id, ME)
     assert shop.snapshot(run_id).state == "stopped"
-    wait_until(lambda: not process_alive(status["pid"], status["started"]))
+    assert not process_alive(status["pid"], status["started"]), "it could write after us"
+    assert not half_written.exists()
 
 
 def test_a_deaf_process_is_ended(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,8 +141,11 @@ def test_a_deaf_process_is_ended(shop: Workshop, monkeypatch: pytest.MonkeyPatch
     shop.stop(run_id, ME)
     wait_for(shop, run_id, "dead")
     monkeypatch.delenv("FAKE_TRAINER")
+    half_written = shop.path(run_id) / ".status.json.0123.partial"
+    half_written.touch()
     shop.resume(run_id, ME)
     wait_for(shop, run_id, "training")
+    assert not half_written.exists()
 
 
 def test_pause_and_resume(shop: Workshop) -> None:
@@ -881,6 +887,7 @@ def test_an_estimate_is_measured_once_and_scaled(
 # Nothing is left behind
 
 
+@pytest.mark.slow
 def test_a_hundred_starts_and_stops_leave_nothing(shop: Workshop) -> None:
     def handles() -> int:
         return len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0

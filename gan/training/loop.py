@@ -188,8 +188,8 @@ class Trainer:
         if not self.config.images:
             self.config = dataclasses.replace(self.config, images=images_for_minutes(self))
         clock = Clock(self)
-        yield self._report(clock, samples=self.samples(), moment=self.images_seen == 0)
-        finished = None
+        finished, is_new = self._used_up(), self.images_seen == 0
+        yield self._report(clock, samples=self.samples(), moment=is_new, finished=finished)
         while finished is None:
             self.pulse()
             clock.begin()

@@ -84,8 +84,11 @@ def start(run: Path, repo: str, private: bool, token: str, samples: int) -> None
     (run / LOG).unlink(missing_ok=True)
     first = Publication(repo, private, "starting")
     words = command(run, repo, private, samples)
-    process = start_detached(words, run / LOG, environment(), secret=token)
-    _write(run / FILE, replace(first, pid=process.pid, started=process.started))
+
+    def note(process: Process) -> None:
+        _write(run / FILE, replace(first, pid=process.pid, started=process.started))
+
+    start_detached(words, run / LOG, environment(), token, note)
 
 
 def process_of(run: Path) -> Process | None:

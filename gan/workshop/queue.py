@@ -16,6 +16,7 @@ from typing import Any
 
 from gan import control
 from gan.errors import LabError
+from gan.files import sweep_temporaries
 from gan.system import start_detached
 from gan.workshop.records import (
     ALIVE,
@@ -82,6 +83,7 @@ def launch(run: Path) -> None:
     if about is None:
         return
     (run / control.FILE).unlink(missing_ok=True)
+    sweep_temporaries(run, older_than_seconds=0.0)  # whose writer was killed
     status = read_status(run) | {"stopping": False, "message": None, "alarms": []}
     try:
         process = start_detached(command(run, about), run / "log.txt", environment())

@@ -14,7 +14,7 @@ from typing import Any
 
 from gan.errors import LabError
 from gan.publish import repo_name
-from gan.system import start_detached
+from gan.system import Process, start_detached
 from gan.workshop.queue import environment
 from gan.workshop.records import now, read_status, write_json
 from gan.workshop.requests import TrainRequest
@@ -81,7 +81,10 @@ def _go(run: Path, words: list[str], token: str) -> None:
     command = [sys.executable, "-m", "gan", "jobs", *words, "--token-stdin"]
     (run / "log.txt").unlink(missing_ok=True)  # the job's log is heard from its beginning
     (run / "control.json").unlink(missing_ok=True)
-    process = start_detached(command, run / "log.txt", environment(), secret=token)
     status = read_status(run) | {"state": "starting", "stopping": False, "message": None}
-    status |= {"pid": process.pid, "started": process.started, "heartbeat": now()}
-    write_json(run / "status.json", status)
+
+    def note(process: Process) -> None:
+        told = {"pid": process.pid, "started": process.started, "heartbeat": now()}
+        write_json(run / "status.json", status | told)
+
+    start_detached(command, run / "log.txt", environment(), token, note)

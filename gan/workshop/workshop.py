@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import LabError
-from gan.files import file_lock, user_runs_dir, writing
+from gan.files import file_lock, sweep_temporaries, user_runs_dir, writing
 from gan.jobs.launch import script as job_script
-from gan.system import Process, end_process, process_alive
+from gan.system import Process, end_process, process_alive, wait_gone
 from gan.workshop import publications, queue, rented, upkeep
 from gan.workshop.estimate import Estimate, Estimates
 from gan.workshop.forks import fork, kind_at
@@ -50,6 +50,7 @@ from gan.workshop.snapshot import Snapshot, Snapshots
 TICK_SECONDS = 2.0
 UPKEEP_SECONDS = 30.0
 ASKED_AGAIN, ENDED = 4.0, 9.0  # seconds after a stop: SIGTERM, SIGKILL
+KILLED = 2.0  # seconds that a killed process may take
 FILES = re.compile(
     r"(samples/(raw-|between-)?\d{9}|reals|neighbours)\.png|metrics\.jsonl|log\.txt"
     r"|(model|latest|moments/\d{9})/(model|discriminator)\.safetensors"
@@ -441,6 +442,8 @@ class Workshop:
             process = Process(status["pid"], status["started"])
             if status["state"] == "starting":  # nobody listens yet, and there is nothing to save
                 end_process(process, force=True)
+                wait_gone(process, KILLED)  # it writes nothing after us
+                sweep_temporaries(run, older_than_seconds=0.0)
                 write_json(run / "status.json", status | {"state": "stopped"})
                 return
             queue.give_order(run, action="stop")
