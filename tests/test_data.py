@@ -132,6 +132,17 @@ def test_the_recipe_redraws_the_same_avatars(avatars: Dataset, tmp_path: Path) -
     assert (np.array(rows) == kept).all()
 
 
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_tile_shows_what_is_in_the_data(name: str) -> None:
+    """Else `python assets/datasets/tiles.py` draws them anew."""
+    every, tile = load_dataset(name), Image.open(DATASETS / name / "tile.png").convert("RGB")
+    side = every.resolution
+    assert tile.size == (4 * side, 2 * side)
+    for corner, picture in ((0, 0), every.images[0]), ((3 * side, side), every.images[-1]):
+        box = (*corner, corner[0] + side, corner[1] + side)
+        assert (np.asarray(tile.crop(box)) == picture).all()
+
+
 def test_bundled_data_goes_down_by_averaging() -> None:
     full, half = load_dataset("digits"), load_dataset("digits", 16)
     boxes = full.images.reshape(-1, 16, 2, 16, 2).astype(np.int64).sum(axis=(2, 4))

@@ -244,8 +244,19 @@ def _from_hub(
 # The data sets that come with the program
 
 
+def bundled_card(name: str) -> dict[str, Any]:
+    """What is known of a bundled data set: name, resolution, count, licence, attribution …"""
+    return json.loads((_FOLDER / name / "card.json").read_text(encoding="utf-8"))
+
+
+def bundled_tile(name: str) -> bytes:
+    """A PNG of some of its pictures, drawn beforehand: to read the data takes seconds and hundreds
+    of megabytes."""
+    return (_FOLDER / name / "tile.png").read_bytes()
+
+
 def _bundled(name: str, resolution: int | None) -> Dataset:
-    card = json.loads((_FOLDER / name / "card.json").read_text(encoding="utf-8"))
+    card = bundled_card(name)
     if resolution is not None and resolution > card["resolution"]:
         raise LabError("resolution_too_high", value=resolution, name=name, most=card["resolution"])
     dataset = _READERS[name](

@@ -15,12 +15,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gan import images, rendering, workshop
+from gan import rendering, workshop
 from gan.errors import LabError
 from gan.loading import ModelInfo, has_name
 from gan.loading.native import read_info
@@ -32,7 +31,6 @@ from gan.ui.explore_server import Json, answering, data_url, describe
 from gan.workshop import Owner, Snapshot, TrainRequest
 from gan.workshop.records import ALIVE, read_status, state_of
 
-SIGHT_COLUMNS, SIGHT_ROWS = 4, 2  # pictures of a data set that its tile shows
 MOST_LOOKS = 4  # at data sets on the Hub that wait at once, everybody's together
 LONGEST_DATA = 2000  # characters of a name on the Hub with its choices
 _FOLDERS = re.compile(r"""(?<![\w.])(?:[A-Za-z]:)?[\\/](?:[^\\/:"']+[\\/])*""")  # of a file's place
@@ -69,9 +67,10 @@ QUALITIES = ("q", "q_low", "q_high", "kid", "floor", "coverage", "real_coverage"
 
 def facts() -> Json:
     """What the page is served with: what can be chosen, and whether anything may be started."""
-    from gan.training.data import BUNDLED
+    from gan.training.data import BUNDLED, bundled_card
     from gan.training.losses import LOSSES
 
+    told = ("name", "resolution", "count", "licence")
     shop = workshop.shared()
     limits = shop.limits
     return {
@@ -90,7 +89,7 @@ def facts() -> Json:
         "losses": [{"name": loss.name, "penalties": loss.penalties} for loss in LOSSES.values()],
         "lessons": lessons(),
         "hub_data": hub_data_facts(),
-        "datasets": [dataset(name) for name in BUNDLED],
+        "datasets": [{key: bundled_card(name)[key] for key in told} for name in BUNDLED],
         "columns": list(COLUMNS),
         "qualities": ["images_seen", "resolution", *QUALITIES],
     }
@@ -123,35 +122,16 @@ def hub_data_facts() -> Json:
     return {"allowed": allowed, "installed": find_spec("datasets") is not None, "line": line}
 
 
-def dataset(name: str) -> Json:
-    """What the tile of a bundled data set says."""
-    card = Path(__file__).parents[2] / "assets" / "datasets" / name / "card.json"
-    known = json.loads(card.read_text(encoding="utf-8"))
-    return {key: known[key] for key in ("name", "resolution", "count", "licence")}
-
-
 @answering
 async def sight(asked: Json) -> Json:
-    """{"data": a bundled name} → {"image": data URL of some of its pictures}."""
-    from gan.training.data import BUNDLED
+    """{"data": a bundled name} → {"image": data URL of some of its pictures}, drawn beforehand: to
+    read a data set takes seconds and hundreds of megabytes."""
+    from gan.training.data import BUNDLED, bundled_tile
 
     name = asked.get("data")
     if name not in BUNDLED:
         raise LabError("bad_request", reason="data")
-    return {"image": await asyncio.to_thread(_sight, name)}
-
-
-@lru_cache(maxsize=8)
-def _sight(name: str) -> str:
-    """Some pictures from all over a data set."""
-    import numpy as np
-
-    from gan.training.data import load_dataset
-
-    every = load_dataset(name).images
-    pictures = every[np.linspace(0, len(every) - 1, SIGHT_COLUMNS * SIGHT_ROWS).astype(int)]
-    colour = np.repeat(pictures, 3, axis=3) if pictures.shape[3] == 1 else pictures
-    return data_url(images.bare_png_bytes(images.grid(colour, SIGHT_COLUMNS)), "image/png")
+    return {"image": data_url(bundled_tile(name), "image/png")}
 
 
 @answering
