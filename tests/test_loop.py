@@ -381,6 +381,7 @@ def test_a_penalty_weighs_four_times_as_much_on_four_times_as_many_pixels():
     assert weights == [pytest.approx(0.1 * factor) for factor in (1, 4, 16)]
 
 
+@pytest.mark.slow
 def test_the_discriminator_learns_to_recognise_the_classes(digits):
     """Asked for nothing else it reads real pictures soon; without it, hardly by chance."""
     right = {}

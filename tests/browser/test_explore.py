@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 Truth = Callable[[str], bytes]
@@ -19,8 +20,9 @@ def test_the_first_picture_is_there_without_a_click(lab: Any, truth: Truth) -> N
     assert label == "Generated picture: Tiny colours, seed 0, ψ 0.7"
 
 
-def test_twenty_drags_end_on_their_last_position(lab: Any, truth: Truth) -> None:
-    for number in range(20):
+@pytest.mark.parametrize("drags", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_drags_end_on_their_last_position(lab: Any, truth: Truth, drags: int) -> None:
+    for number in range(drags):
         lab.drag(lab.slider(1), to=0.06 + 0.88 * (number * 0.618 % 1), steps=8)
         strength = float(lab.slider(1).input_value())
         lab.rest()

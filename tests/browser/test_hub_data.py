@@ -54,6 +54,7 @@ def hub_app(
         yield url
 
 
+@pytest.mark.slow  # an app of its own, and looking is a process that has to load first
 def test_a_data_set_from_the_hub_is_looked_at_and_chosen(
     new_lab: Callable[..., Any], hub_app: str, hub: HubServer
 ) -> None:
