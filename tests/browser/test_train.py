@@ -142,6 +142,21 @@ def status(runs: Path, run: str) -> dict[str, Any]:
     return json.loads((runs / run / "status.json").read_text())
 
 
+def test_who_explores_measures_no_training(new_lab: Callable[..., Any], training_app: str) -> None:
+    """What one would cost is measured by a process; it begins when somebody looks at the form."""
+    lab = new_lab(url=training_app)
+    asked: list[str] = []
+    lab.page.on("request", lambda request: asked.append(request.post_data or ""))
+    lab.open()
+    lab.page.wait_for_timeout(500)
+    for name in ("sight", "command", "estimate"):
+        assert not any(f'"fn_name":"{name}"' in one for one in asked), name
+    estimate = lambda one: '"fn_name":"estimate"' in (one.post_data or "")  # noqa: E731
+    with lab.page.expect_request(estimate, timeout=PATIENCE):
+        lab.page.locator("a[data-page=train]").click()
+    lab.page.locator(".data-tiles .tile-art img").first.wait_for()
+
+
 @pytest.mark.slow  # a training is a process of its own that has to load first
 def test_start_watch_stop_resume_finish_and_open_in_explore(train: TrainPage, runs: Path) -> None:
     page = train.page

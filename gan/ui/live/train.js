@@ -56,9 +56,8 @@ export function startTrain({ element, server, props, upload }) {
       if (!window.location.hash) window.location.hash = "#train";
       dispatch({ type: "select", run: linked });
     }
-    sync(null);
     onLanguage(() => sync(null));
-    document.addEventListener("visibilitychange", () => isSeen() && poll.wake());
+    document.addEventListener("visibilitychange", shown);
     const page = { attributeFilter: ["data-page"] }; // set by the shell
     new MutationObserver(shown).observe(document.documentElement, page);
     shown();
@@ -96,9 +95,10 @@ export function startTrain({ element, server, props, upload }) {
     for (const one of [$(".train-main"), element.closest(".lab-page")]) one?.scrollTo(0, 0);
   }
 
-  /** Shows the state; `before` is the one that is shown, null for none. */
+  /** Shows the state; `before` is the one that is shown, null for none. What nobody sees waits: the
+   * form asks what a training would cost, which a process measures. */
   function sync(before) {
-    if (!isSeen() && before) return;
+    if (!isSeen()) return;
     element.querySelector("#train").dataset.view = state.view;
     $("#train-watch").hidden = state.view !== "run";
     $("#train-form").hidden = state.view === "run" || !facts.enabled;
