@@ -21,7 +21,7 @@ from typing import Any
 from gan.files import write_atomic
 
 FILE = "control.json"
-ACTIONS = ("pause", "resume", "save", "stop")
+ACTIONS = ("pause", "resume", "save", "export", "stop")
 LOOK_SECONDS = 0.2
 
 

@@ -11,9 +11,9 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from gan.device import Device
 from gan.errors import LabError
@@ -25,7 +25,7 @@ SMALLEST_PREVIEW = 32  # pixels
 _SURE_SECONDS = 1.0  # what takes longer is timed once
 _VERSION = 2
 
-Drag = Literal["whole", "small", "release"]
+Drag = Literal["whole", "small", "release"]  # the best first
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,16 @@ def _settled(time_once: Callable[[], float | None]) -> float | None:
 
 
 def less_busy(now: Cost, before: Cost | None) -> Cost:
-    """Of two measurements of a model that of the less busy machine."""
-    return min(now, before or now, key=lambda cost: cost.exact_seconds)
+    """Of two measurements of a model what the less busy machine could do."""
+    if before is None:
+        return now
+    better = min(now, before, key=_rank)
+    return replace(better, exact_seconds=min(now.exact_seconds, before.exact_seconds))
+
+
+def _rank(cost: Cost) -> tuple[int, int, float]:
+    """The better drag first, of two small ones the larger, and of two alike the quicker."""
+    return get_args(Drag).index(cost.drag), -(cost.preview_resolution or 0), cost.preview_seconds
 
 
 def remembered(digest: str, device: Device) -> Cost | None:
@@ -94,7 +102,7 @@ def remembered(digest: str, device: Device) -> Cost | None:
     is_sound = all(isinstance(n, (int, float)) and math.isfinite(n) and n > 0 for n in numbers)
     side = cost.preview_resolution
     is_sound = is_sound and (side is None or (isinstance(side, int) and side > 0))
-    return cost if is_sound and cost.drag in ("whole", "small", "release") else None
+    return cost if is_sound and cost.drag in get_args(Drag) else None
 
 
 def remember(digest: str, device: Device, cost: Cost) -> None:

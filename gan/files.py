@@ -54,14 +54,19 @@ def write_atomic(path: str | Path, content: bytes) -> None:
         file.write(content)
 
 
-def sweep_temporaries(folder: str | Path, older_than_seconds: float = 600.0) -> int:
+def sweep_temporaries(
+    folder: str | Path, older_than_seconds: float = 600.0, spare: str | None = None
+) -> int:
     """Removes what killed writers left in `folder`; returns how many files.
 
-    A living writer's file is younger than the default. Pass 0 where no one else writes.
+    A living writer's file is younger than the default. Pass 0 where no one else writes, or only
+    the file called `spare`.
     """
     latest = time.time() - older_than_seconds
     swept = 0
     for path in Path(folder).glob(f".*{_PARTIAL}"):
+        if spare and path.name.startswith(f".{spare}."):
+            continue
         with contextlib.suppress(FileNotFoundError):  # its writer finished in between
             if path.stat().st_mtime <= latest:
                 path.unlink()

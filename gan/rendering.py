@@ -149,7 +149,9 @@ class Model:
     def is_measured(self) -> bool:
         """Is there nothing to gain by measuring? What was remembered of a slow model may be the
         time of a busy machine."""
-        return self._is_measured or (self.cost is not None and self.cost.drag == "whole")
+        cost = self.cost
+        is_quick = cost and cost.drag == "whole" and cost.exact_seconds <= SLOW_SECONDS
+        return self._is_measured or bool(is_quick)
 
     @property
     def size_bytes(self) -> int:
@@ -238,8 +240,9 @@ class Model:
         for method in () if lent is not None else self.missing(recipe):
             self.directions(method)
         self.check(recipe, lent)
-        if self._first and replace(self._first[0], revision=recipe.revision) == recipe:
-            return self._first[1]
+        first = self._first  # which may be drawn anew meanwhile
+        if first and replace(first[0], revision=recipe.revision) == recipe:
+            return first[1]
         return draw_exact(self.generator, recipe, self._vectors if lent is None else lent)
 
     def draw_previews(self, recipes: Sequence[Recipe], lent: Vectors | None = None) -> np.ndarray:
@@ -386,8 +389,9 @@ class Renderer:
         return (await asyncio.wrap_future(self._opening(name, revision))).info
 
     async def cost(self, name: str, revision: str = "") -> Cost | None:
-        """What a picture costs; None while that isn't known. Raises LabError."""
-        return (await asyncio.wrap_future(self._opening(name, revision))).cost
+        """What a picture costs; None while that isn't known for sure. Raises LabError."""
+        model = await asyncio.wrap_future(self._opening(name, revision))
+        return model.cost if model.is_measured else None
 
     def measure(self, recipe: Recipe) -> Future[Cost]:
         """Measures what a picture of this recipe's model costs, in the background."""

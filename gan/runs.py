@@ -387,6 +387,13 @@ class Run:
                     self._write_status("failed", message=error.to_json())
                 raise
 
+    def settle(self, finished: str) -> None:
+        """Writes down the end that an earlier process reached, but was killed before it told."""
+        if (self.directory.status() or {}).get("state") != "finished":
+            with writing(self.directory.path):
+                self.directory.export(self.trainer, "latest")
+                self._write_status("finished", **self._facts(), finished=finished)
+
     def _train(self) -> Iterator[StepReport]:
         self._write_status("training")
         try:
@@ -463,6 +470,8 @@ class Run:
             self._change(order)
         if order.action == "stop":
             raise Stopped
+        if order.action == "export":
+            self.save()
         if order.action == "save":
             self.keep()
         states = {"pause": "paused", "resume": "training"}

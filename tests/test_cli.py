@@ -85,6 +85,19 @@ def test_train_writes_a_run_and_shows_its_way(tmp_path: Path, capsys: Captured) 
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "r").glob("checkpoints/*")} == files
 
 
+def test_an_end_that_a_kill_left_untold_is_told_by_the_same_command(tmp_path: Path) -> None:
+    assert run(*TRAIN, "--out", tmp_path / "r") == 0
+    told = RunDirectory(tmp_path / "r").status() or {}
+    left = told | {"state": "training", "pid": 0, "images_seen": 256, "finished": None}
+    (tmp_path / "r" / "status.json").write_text(json.dumps(left))
+    assert run(*TRAIN, "--out", tmp_path / "r") == 0
+    again = RunDirectory(tmp_path / "r").status() or {}
+    assert [again[name] for name in ("state", "finished", "images_seen")] == [
+        *("finished", "budget"),
+        320,
+    ]
+
+
 def test_quiet_prints_only_the_end(tmp_path: Path, capsys: Captured) -> None:
     assert run(*TRAIN, "--images", 64, "--quiet", "--out", tmp_path / "r") == 0
     assert len(capsys.readouterr().out.splitlines()) == 1

@@ -63,6 +63,23 @@ def test_the_first_call_may_be_slow():
     assert cost == Cost(0.02, 0.01, None, "whole")
 
 
+@pytest.mark.parametrize(
+    ("now", "before", "better"),
+    [
+        (Cost(5.1, 0.1, 64, "small"), Cost(4.9, 4.9, None, "release"), Cost(4.9, 0.1, 64, "small")),
+        (Cost(4.9, 4.9, None, "release"), Cost(5.1, 0.1, 64, "small"), Cost(4.9, 0.1, 64, "small")),
+        (Cost(2.0, 0.1, 32, "small"), Cost(2.0, 0.1, 64, "small"), Cost(2.0, 0.1, 64, "small")),
+        (Cost(0.1, 0.1), Cost(2.0, 0.1, 64, "small"), Cost(0.1, 0.1)),
+        (Cost(0.7, 0.1), Cost(0.3, 0.05), Cost(0.3, 0.05)),
+        (Cost(0.7, 0.1), None, Cost(0.7, 0.1)),
+    ],
+)
+def test_of_two_measurements_the_less_busy_machines_counts(
+    now: Cost, before: Cost | None, better: Cost
+):
+    assert costs.less_busy(now, before) == better
+
+
 def test_what_was_measured_is_remembered_for_these_weights_on_this_device(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):

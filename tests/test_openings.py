@@ -466,10 +466,9 @@ def test_a_time_taken_on_a_busy_machine_is_not_for_good(
     assert model.measure(Recipe("one")) == cost
 
 
-def test_nor_is_a_time_forgotten_because_the_machine_is_busy_now(
-    renderer: Renderer, monkeypatch: pytest.MonkeyPatch
-):
-    before = Cost(1e-9, 0.2, 8, "small")
-    costs.remember(renderer.model("one").info.hash, renderer.device, before)
-    model = rendering.Model(loading.load_generator("one"), renderer.device)
-    assert model.measure(Recipe("one")) == before
+def test_while_a_time_is_not_sure_the_page_is_told_none(renderer: Renderer):
+    model = renderer.model("one")
+    model.cost = Cost(300.0, 300.0, None, "release")
+    assert asyncio.run(renderer.cost("one")) is None
+    model.measure(Recipe("one"))
+    assert asyncio.run(renderer.cost("one")) == model.cost

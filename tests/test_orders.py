@@ -2,6 +2,7 @@
 carried out, and what was saved is there and opens."""
 
 import itertools
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -141,6 +142,17 @@ def test_a_save_right_after_going_on_is_a_moment_that_stays(training: Training) 
     training.go_on()
     training.order("save")  # whether its checkpoint stays is up to newer ones
     assert saved in training.shop.snapshot(training.id).moments
+
+
+def test_who_looks_into_a_training_gets_its_newest_and_keeps_no_moment(training: Training) -> None:
+    training.go_on()
+    training.order("pause")
+    before = training.shop.snapshot(training.id).moments
+    told = training.obeyed(training.shop.export_now(training.id, ME))
+    config = json.loads((training.path / "latest" / "config.json").read_text())
+    assert config["training"]["images_seen"] == told["images_seen"] == training.saved[-1]
+    training.shop.snapshots.forget(training.path)
+    assert training.shop.snapshot(training.id).moments == before
 
 
 def test_the_budget_changes_between_other_orders(training: Training) -> None:

@@ -189,6 +189,16 @@ def test_a_file_tells_how_it_went_and_the_token_comes_by_itself(
     assert json.loads(told.read_text())["url"] == f"{server.url}/someone/mine"
 
 
+def test_who_was_to_get_a_token_does_not_take_the_machines_own(
+    server: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+):
+    """The page's process died before it gave the person's."""
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert cli.main(["publish", str(folder), "someone/mine", "--token-stdin"]) == 2
+    assert "token" in capsys.readouterr().err
+    assert "someone/mine" not in server.repos
+
+
 def test_the_outlook_is_what_would_be_sent(tmp_path: Path):
     with pytest.raises(LabError) as caught:
         outlook(tmp_path)

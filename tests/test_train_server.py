@@ -434,10 +434,10 @@ def test_the_owner_opens_what_is_saved_for_it(
     folder = shop.root / run
     tiny_model(folder / "latest", seed=2)
     before = ask("explore", run=run)["model"]["revision"]
-    saves = []
+    orders = []
 
     def obey(order: control.Order) -> None:
-        saves.append(order.action)
+        orders.append(order.action)
         tiny_model(folder / "latest", seed=3)
         status = json.loads((folder / "status.json").read_text())
         write_json(folder / "status.json", status | {"obeyed": order.id})
@@ -446,7 +446,7 @@ def test_the_owner_opens_what_is_saved_for_it(
     with control.Listener(folder, obey):
         assert ask("explore", run=run, token=OTHER)["model"]["revision"] == before
         assert ask("explore", run=run, token=ME)["model"]["revision"] != before
-    assert saves == ["save"]
+    assert orders == ["export"]
     monkeypatch.setattr(train_server, "SAVED_SECONDS", 0.2)
     assert "model" in ask("explore", run=run, token=ME), "nobody obeys: the one before"
 

@@ -126,11 +126,14 @@ def test_a_run_that_is_still_starting_stops_too(
     assert status["state"] == "starting"
     assert shop.snapshot(run_id).state == "training"
     half_written = shop.path(run_id) / ".status.json.0123.partial"
+    uploads = shop.path(run_id) / ".publish.json.4567.partial"
     half_written.touch()
+    uploads.touch()
     shop.stop(run_id, ME)
     assert shop.snapshot(run_id).state == "stopped"
     assert not process_alive(status["pid"], status["started"]), "it could write after us"
     assert not half_written.exists()
+    assert uploads.exists(), "an upload may be writing it just now"
 
 
 def test_a_deaf_process_is_ended(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,5 +72,11 @@ def check_samples(count: int) -> None:
 
 
 def given_token(options: argparse.Namespace) -> str | None:
-    """The first line of the standard input, where the flags say that it is one."""
-    return sys.stdin.readline().strip() if options.token_stdin else None
+    """The first line of the standard input, where the flags say that it is one. LabError where the
+    input ends before: whoever was to give it is gone, and this machine's own isn't meant."""
+    if not options.token_stdin:
+        return None
+    line = sys.stdin.readline()
+    if not line:
+        raise LabError("publish_token_form")
+    return line.strip()

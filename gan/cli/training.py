@@ -164,6 +164,8 @@ def _train(run: Run, options: argparse.Namespace) -> int:
         print(new_line() + say("cli.train.sink_failed", name=name, reason=reason), file=sys.stderr)
 
     finished = run.finished  # by an earlier call
+    if finished:
+        run.settle(finished)
     config = without_places(run.trainer.config).to_json()
     with sinks.opened(options.log_to, run.directory.path, config, failed) as record:
         for report in () if finished else run.reports():

@@ -435,7 +435,7 @@ async def _saved(run: str, owner: Owner) -> None:
     of an evaluation it may take a while, and the one before is there."""
     shop = workshop.shared()
     try:
-        number = await asyncio.to_thread(shop.save_now, run, owner)
+        number = await asyncio.to_thread(shop.export_now, run, owner)
     except LabError:  # it doesn't train, or isn't this person's
         return
     path, ends = shop.path(run), time.monotonic() + SAVED_SECONDS

@@ -22,9 +22,10 @@ from typing import Any
 from gan.errors import LabError
 from gan.system import Process, process_alive, start_detached, this_process
 from gan.workshop.queue import environment
+from gan.workshop.records import PUBLICATION as FILE
 from gan.workshop.records import write_json
 
-FILE, LOG = "publish.json", "publish.log"
+LOG = "publish.log"
 ALIVE = ("starting", "checking", "measuring", "uploading")
 TOLD_EVERY = 0.3  # seconds, of one and the same step
 _TOKEN = re.compile(r"[!-~]{4,512}")

@@ -20,6 +20,7 @@ from gan.files import sweep_temporaries
 from gan.system import start_detached
 from gan.workshop.records import (
     ALIVE,
+    PUBLICATION,
     RUN_ID,
     About,
     now,
@@ -83,7 +84,7 @@ def launch(run: Path) -> None:
     if about is None:
         return
     (run / control.FILE).unlink(missing_ok=True)
-    sweep_temporaries(run, older_than_seconds=0.0)  # whose writer was killed
+    sweep(run)
     status = read_status(run) | {"stopping": False, "message": None, "alarms": []}
     try:
         process = start_detached(command(run, about), run / "log.txt", environment())
@@ -93,6 +94,12 @@ def launch(run: Path) -> None:
         return
     status |= {"state": "starting", "pid": process.pid, "started": process.started}
     write_json(run / "status.json", status | {"heartbeat": now()})
+
+
+def sweep(run: Path) -> None:
+    """Removes what a training that was killed had half written; a run that trains no longer may be
+    on its way to the Hub."""
+    sweep_temporaries(run, older_than_seconds=0.0, spare=PUBLICATION)
 
 
 def command(run: Path, about: About) -> list[str]:

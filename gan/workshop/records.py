@@ -22,6 +22,7 @@ from gan.system import process_alive
 from gan.workshop.requests import TrainRequest
 
 ABOUT = "about.json"
+PUBLICATION = "publish.json"  # in a run: how far its upload is (see publications)
 RUN_ID = re.compile(r"run-[0-9a-f]{16}")  # a folder's name that nobody guesses
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}")  # what a browser keeps
 _USER = re.compile(r"[A-Za-z0-9][\w.-]{0,95}")

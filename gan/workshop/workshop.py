@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import LabError
-from gan.files import file_lock, sweep_temporaries, user_runs_dir, writing
+from gan.files import file_lock, user_runs_dir, writing
 from gan.jobs.launch import script as job_script
 from gan.system import Process, end_process, process_alive, wait_gone
 from gan.workshop import publications, queue, rented, upkeep
@@ -153,9 +153,13 @@ class Workshop:
         self._order(run_id, owner, action="pause")
 
     def save_now(self, run_id: str, owner: Owner) -> int:
-        """Writes a checkpoint and the newest generator at the next step. → the order's number: the
-        status names the last one that was "obeyed"."""
+        """Writes a checkpoint and the newest generator at the next step, a moment that stays. → the
+        order's number: the status names the last one that was "obeyed"."""
         return self._order(run_id, owner, action="save")
+
+    def export_now(self, run_id: str, owner: Owner) -> int:
+        """The same for somebody who looks: the moment doesn't stay."""
+        return self._order(run_id, owner, action="export")
 
     def stop(self, run_id: str, owner: Owner) -> None:
         """Acknowledged in the status within a second; saved and gone within ten."""
@@ -443,7 +447,7 @@ class Workshop:
             if status["state"] == "starting":  # nobody listens yet, and there is nothing to save
                 end_process(process, force=True)
                 wait_gone(process, KILLED)  # it writes nothing after us
-                sweep_temporaries(run, older_than_seconds=0.0)
+                queue.sweep(run)
                 write_json(run / "status.json", status | {"state": "stopped"})
                 return
             queue.give_order(run, action="stop")

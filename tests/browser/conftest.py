@@ -7,6 +7,7 @@ what was trained. A page fails its test if it reports an error or asks another h
 import contextlib
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -155,6 +156,25 @@ def chromium() -> Iterator[Any]:
 def wait_until(page: Any, condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Waits while the page, and what this test does for it, goes on."""
     waiting.wait_until(condition, seconds, pause=lambda: page.wait_for_timeout(20))
+
+
+class Held:
+    """The page's questions of one kind: each waits until it is let go."""
+
+    def __init__(self, page: Any, function: str):
+        self.page, self.routes = page, []
+        self.name = f'"fn_name":"{function}"'
+        page.route(re.compile("component_server"), self._asked)
+
+    def _asked(self, route: Any) -> None:
+        if self.name in (route.request.post_data or ""):
+            self.routes.append(route)
+        else:
+            route.continue_()
+
+    def wait(self, count: int) -> None:
+        """Until so many have been asked."""
+        wait_until(self.page, lambda: len(self.routes) >= count)
 
 
 REMEMBER_TOASTS = """

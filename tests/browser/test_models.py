@@ -3,7 +3,6 @@ a link that needs one."""
 
 import base64
 import json
-import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 import gan
 from gan.workshop import TrainRequest
 from gan.workshop.records import About, owner_hash
-from tests.browser.conftest import serving, wait_until
+from tests.browser.conftest import Held, serving, wait_until
 from tests.hub_server import TOKEN, Fault, HubServer
 from tests.tiny import TINY_CLASSES, tiny_model
 
@@ -418,25 +417,6 @@ def test_a_recent_model_that_must_be_downloaded_again_shows_its_size_first(
     assert "mit" in card.text_content()
     card.locator(".keep").click()
     drawn(lab, "someone/far")
-
-
-class Held:
-    """The page's questions of one kind: each waits until it is let go."""
-
-    def __init__(self, page: Any, function: str):
-        self.page, self.routes = page, []
-        self.name = f'"fn_name":"{function}"'
-        page.route(re.compile("component_server"), self._asked)
-
-    def _asked(self, route: Any) -> None:
-        if self.name in (route.request.post_data or ""):
-            self.routes.append(route)
-        else:
-            route.continue_()
-
-    def wait(self, count: int) -> None:
-        """Until so many have been asked."""
-        wait_until(self.page, lambda: len(self.routes) >= count)
 
 
 def test_of_two_questions_the_newer_answer_is_shown(

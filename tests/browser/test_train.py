@@ -18,7 +18,7 @@ from gan.workshop import TrainRequest
 from gan.workshop.records import About, owner_hash
 from tests.waiting import wait_until
 
-from .conftest import serving
+from .conftest import Held, serving
 from .test_look import CHINESE, CONTRAST, assert_fits
 
 PATIENCE = 240_000  # milliseconds: for machines that are busy with other things
@@ -98,6 +98,7 @@ class TrainPage:
 
     def start(self, images: int) -> str:
         """Starts a training on tiny digits; → its id."""
+        self.page.locator(".data-tiles .tile-art img").nth(2).wait_for()  # all of the form is there
         self.page.locator(".data-tiles [value=digits-tiny]").check(force=True)
         self.page.locator("#train-more summary").click()
         self.page.locator("#train-images").fill(str(images))
@@ -434,6 +435,20 @@ def test_what_has_ended_goes_on_and_what_was_deleted_comes_back(
     assert about.request.minutes == 2
     train.do("stop")
     train.wait_state("stopped")
+
+
+def test_a_run_that_is_gone_leaves_who_has_gone_on_alone(train: TrainPage) -> None:
+    page = train.page
+    held = Held(page, "look")
+    page.goto(f"{train.lab.app}/?run=run-00000000000000ff#train")
+    held.wait(1)
+    page.locator("[data-train=new]").click()
+    page.locator("#train-form").wait_for()
+    with page.expect_response(lambda answer: held.name in (answer.request.post_data or "")):
+        held.routes[0].continue_()
+    held.wait(2)  # what the form asks is asked after that answer was heard
+    assert page.evaluate("saidInPassing") == []
+    assert page.locator("#train-form").is_visible()
 
 
 @pytest.mark.parametrize("width", [390, 1280])

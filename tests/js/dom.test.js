@@ -33,18 +33,33 @@ test("what is rebuilt waits until a press is a click", async () => {
   globalThis.window = new EventTarget();
   const root = new EventTarget();
   const done = [];
-  const patient = betweenPresses(root);
+  const patient = betweenPresses(root, 10);
+  const press = (button = 0) => root.dispatchEvent(Object.assign(new Event("pointerdown"), { button }));
   patient(() => done.push("nobody presses"));
   window.dispatchEvent(new Event("pointerup")); // of a press elsewhere
   patient(() => done.push("nor here"));
   assert.deepEqual(done, ["nobody presses", "nor here"]);
-  root.dispatchEvent(new Event("pointerdown"));
+  press();
   patient(() => done.push("overtaken"));
   patient(() => done.push("late"));
   window.dispatchEvent(new Event("pointerup"));
-  done.push("click"); // a browser sends it right after the release
-  await new Promise((resolve) => setTimeout(resolve, 5));
+  await new Promise((resolve) => setTimeout(resolve, 2)); // on a phone a click takes a moment
+  done.push("click");
+  root.dispatchEvent(new Event("click"));
   assert.deepEqual(done.slice(2), ["click", "late"]);
   patient(() => done.push("afterwards"));
   assert.equal(done.at(-1), "afterwards");
+  press(2);
+  patient(() => done.push("a menu"));
+  assert.equal(done.at(-1), "a menu");
+});
+
+test("a press that becomes no click holds nothing up for long", async () => {
+  globalThis.window = new EventTarget();
+  const root = new EventTarget();
+  const patient = betweenPresses(root, 5);
+  root.dispatchEvent(Object.assign(new Event("pointerdown"), { button: 0 }));
+  const done = new Promise((resolve) => patient(resolve));
+  window.dispatchEvent(new Event("pointercancel"));
+  await done;
 });

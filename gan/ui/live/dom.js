@@ -20,20 +20,26 @@ export function keepingFocus(root, rebuild) {
 }
 
 /** → what does a deed at once; or, while a press is going on in `root`, when that has become a
- * click: what is rebuilt between press and release loses the click. Of several the last is done. */
-export function betweenPresses(root) {
+ * click: what is rebuilt between press and release loses the click. Of several the last is done.
+ * A press that becomes none is over `patience` milliseconds after its end. */
+export function betweenPresses(root, patience = 300) {
   let isPressed = false;
   let late = null;
-  const release = () => {
-    if (!isPressed) return;
-    setTimeout(() => {
-      isPressed = false;
-      late?.();
-      late = null;
-    });
+  let timer = 0;
+  const settle = () => {
+    clearTimeout(timer);
+    isPressed = false;
+    late?.();
+    late = null;
   };
-  root.addEventListener("pointerdown", () => (isPressed = true));
-  for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, release);
+  root.addEventListener("pointerdown", ({ button }) => {
+    clearTimeout(timer);
+    isPressed = button === 0;
+  });
+  root.addEventListener("click", settle); // after what was pressed has heard it
+  for (const end of ["pointerup", "pointercancel", "blur"]) {
+    window.addEventListener(end, () => isPressed && (timer = setTimeout(settle, patience)));
+  }
   return (deed) => (isPressed ? void (late = deed) : deed());
 }
 

@@ -140,7 +140,7 @@ export function startTrain({ element, server, props, upload }) {
       failures = 0;
       if (answer.runs) dispatch({ ...answer, type: "runs" });
       if (answer.starts) dispatch({ type: "starts", starts: answer.starts });
-      isFresh = view === "new";
+      isFresh = view === "new" && isSeen();
       if (answer.snapshot) dispatch({ type: "snapshot", snapshot: answer.snapshot });
     } catch (error) {
       if (error.code === "no_such_run" && isWatching) return void gone(run);
