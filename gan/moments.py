@@ -38,9 +38,9 @@ def thin(moments: Path, most: int = MOST) -> None:
     """Removes moments until at most `most` are there that the training kept by itself, and at
     most `most` that somebody saved: of each kind those first whose neighbours are nearest to each
     other on the logarithmic scale, and never its first or its last one."""
-    saved = [seen for seen in every(moments) if (folder_of(moments, seen) / _SAVED).exists()]
-    by_itself = [seen for seen in every(moments) if seen not in saved]
-    for kept in (by_itself, saved):
+    there = every(moments)
+    saved = [seen for seen in there if (folder_of(moments, seen) / _SAVED).exists()]
+    for kept in ([seen for seen in there if seen not in saved], saved):
         while len(kept) > max(most, 2):
             scale = [math.log(seen + _OFFSET) for seen in kept]
             gaps = [scale[i + 1] - scale[i - 1] for i in range(1, len(kept) - 1)]

@@ -118,7 +118,7 @@ def wait_gone(process: Process, seconds: float) -> bool:
     while process_alive(process.pid, process.started):
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.02)
+        time.sleep(0.05)
     return True
 
 

@@ -5,6 +5,7 @@ The quick ones break the disk under a training in this process; the slow ones ki
 
 import dataclasses
 import errno
+import functools
 import gc
 import json
 import multiprocessing
@@ -27,13 +28,15 @@ from gan import cli
 from gan.device import Device
 from gan.errors import LabError
 from gan.runs import Run, RunDirectory
-from gan.system import Process, end_process, process_alive
+from gan.system import process_alive
 from gan.training import checkpoint
 from gan.training.config import TrainConfig
 from gan.training.data import load_dataset
 from gan.workshop import Limits, TrainRequest, Workshop
 from gan.workshop.records import read_status, state_of
+from tests import waiting
 from tests.tiny_run import CONFIG, tiny_run, train
+from tests.waiting import end_trainings
 
 PROJECT = Path(__file__).parents[1]
 ME = "my-browsers-random-token"
@@ -56,11 +59,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 240.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+wait_until = functools.partial(waiting.wait_until, seconds=240.0)
 
 
 # The disk
@@ -332,9 +331,7 @@ def test_a_real_run_outlives_its_server_and_obeys_the_next(tmp_path: Path) -> No
         assert int(newest.stem) == read_status(run)["images_seen"], "all of it is saved"
         print("after a stop: " + ", ".join(f"{what} {at:.2f} s" for what, at in happened.items()))
     finally:
-        for each in shop.queue.at_work():
-            status = read_status(each)
-            end_process(Process(status["pid"], status["started"]), force=True)
+        end_trainings(shop)
 
 
 def stop_watched(shop: Workshop, run_id: str) -> dict[str, float]:

@@ -13,11 +13,11 @@ import pytest
 from gan import control
 from gan.loading import load_generator
 from gan.runs import RunDirectory
-from gan.system import Process, end_process
 from gan.training import checkpoint
 from gan.workshop import Limits, TrainRequest, Workshop
 from gan.workshop.queue import give_order
 from gan.workshop.records import read_status
+from tests.waiting import end_trainings
 
 pytestmark = pytest.mark.slow  # a training is a process of its own that has to load first
 
@@ -66,9 +66,7 @@ class Training:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     made = Workshop(tmp_path_factory.mktemp("shop") / "runs", Limits(free_gib=0.0))
     yield made
-    for run in made.queue.at_work():
-        status = read_status(run)
-        end_process(Process(status["pid"], status["started"]), force=True)
+    end_trainings(made)
 
 
 @pytest.fixture(scope="module")

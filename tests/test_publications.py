@@ -1,10 +1,10 @@
 """gan.workshop.publications: an upload is a process of its own, found again by whoever looks; the
 token is nowhere but in that process."""
 
+import functools
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from gan.ui import train_hub
 from gan.workshop import Limits, TrainRequest, Workshop, publications
 from gan.workshop.queue import write_json
 from gan.workshop.records import About, owner_hash
+from tests import waiting
 from tests.asking import ask_train_hub, refusal
 from tests.tiny import tiny_model
 
@@ -58,11 +59,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
     wait_until(lambda: not any(publications.process_of(run) for run in made.queue.runs()))
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+wait_until = functools.partial(waiting.wait_until, seconds=60.0)
 
 
 def a_run(shop: Workshop, number: int = 0, state: str = "stopped") -> str:

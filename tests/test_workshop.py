@@ -1,6 +1,7 @@
 """The workshop: whose runs they are, who is next, what is allowed; no network is trained here."""
 
 import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -16,13 +17,15 @@ import pytest
 
 from gan import control
 from gan.errors import LabError
-from gan.system import Process, end_process, process_alive, this_process
+from gan.system import process_alive, this_process
 from gan.workshop import Limits, Person, TrainRequest, Workshop
 from gan.workshop import queue as queueing
 from gan.workshop.limits import PUBLIC, limits_here, training_is_on
 from gan.workshop.records import About, read_status
 from gan.workshop.snapshot import MOST_EVALUATIONS, MOST_POINTS, Metrics
 from gan.workshop.upkeep import PURGED_AFTER
+from tests import waiting
+from tests.waiting import end_trainings
 
 ME, OTHER = "my-browsers-random-token", "another-browsers-random-token"
 ENDLESS = TrainRequest(data="digits-tiny", images=10**9, name="endless")
@@ -54,9 +57,7 @@ def clear(shop: Workshop) -> None:
     with shop._alone():
         for run in shop.queue.waiting():
             queueing.write_json(run / "status.json", {"state": "stopped"})
-        for run in shop.queue.at_work():
-            status = read_status(run)
-            end_process(Process(status["pid"], status["started"]), force=True)
+        end_trainings(shop)
 
 
 def refusal(code: str, act: Callable[[], Any]) -> LabError:
@@ -67,11 +68,7 @@ def refusal(code: str, act: Callable[[], Any]) -> LabError:
     return caught.value
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+wait_until = functools.partial(waiting.wait_until, seconds=60.0)
 
 
 def wait_for(shop: Workshop, run_id: str, state: str) -> None:

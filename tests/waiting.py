@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from gan.system import Process, end_process
+from gan.workshop import Workshop
+from gan.workshop.records import read_status
+
 PROJECT = Path(__file__).parents[1]
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 
@@ -21,6 +25,13 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         python(script), capture_output=True, text=True, check=False, cwd=PROJECT, timeout=60
     )
+
+
+def end_trainings(shop: Workshop) -> None:
+    """Ends the processes that train for a workshop."""
+    for run in shop.queue.at_work():
+        status = read_status(run)
+        end_process(Process(status["pid"], status["started"]), force=True)
 
 
 def _pause() -> None:

@@ -124,8 +124,7 @@ def hub_data_facts() -> Json:
 
 @answering
 async def sight(asked: Json) -> Json:
-    """{"data": a bundled name} → {"image": data URL of some of its pictures}, drawn beforehand: to
-    read a data set takes seconds and hundreds of megabytes."""
+    """{"data": a bundled name} → {"image": data URL of some of its pictures}."""
     from gan.training.data import BUNDLED, bundled_tile
 
     name = asked.get("data")

@@ -20,7 +20,7 @@ from typing import Any
 from gan.errors import LabError
 from gan.files import file_lock, user_runs_dir, writing
 from gan.jobs.launch import script as job_script
-from gan.system import Process, end_process, process_alive, wait_gone
+from gan.system import Process, end_process, wait_gone
 from gan.workshop import publications, queue, rented, upkeep
 from gan.workshop.estimate import Estimate, Estimates
 from gan.workshop.forks import fork, kind_at
@@ -524,15 +524,11 @@ def _end_upload(run: Path) -> None:
 
 def _see_it_gone(process: Process) -> None:
     """Asks a process that was told to stop once more, then ends it: nothing may hold the device."""
-    started, asked = time.monotonic(), False
-    while process_alive(process.pid, process.started):
-        waited = time.monotonic() - started
-        if waited >= ENDED:
-            end_process(process, force=True)
-            return
-        if waited >= ASKED_AGAIN and not asked:
-            asked = end_process(process)
-        time.sleep(0.1)
+    if wait_gone(process, ASKED_AGAIN):
+        return
+    end_process(process)
+    if not wait_gone(process, ENDED - ASKED_AGAIN):
+        end_process(process, force=True)
 
 
 def shared() -> Workshop:

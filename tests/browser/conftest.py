@@ -158,16 +158,20 @@ def wait_until(page: Any, condition: Callable[[], object], seconds: float = 60.0
     waiting.wait_until(condition, seconds, pause=lambda: page.wait_for_timeout(20))
 
 
+def asks(request: Any, function: str) -> bool:
+    """Whether the page asks the server for this function."""
+    return f'"fn_name":"{function}"' in (request.post_data or "")
+
+
 class Held:
     """The page's questions of one kind: each waits until it is let go."""
 
     def __init__(self, page: Any, function: str):
-        self.page, self.routes = page, []
-        self.name = f'"fn_name":"{function}"'
+        self.page, self.function, self.routes = page, function, []
         page.route(re.compile("component_server"), self._asked)
 
     def _asked(self, route: Any) -> None:
-        if self.name in (route.request.post_data or ""):
+        if asks(route.request, self.function):
             self.routes.append(route)
         else:
             route.continue_()
@@ -175,6 +179,11 @@ class Held:
     def wait(self, count: int) -> None:
         """Until so many have been asked."""
         wait_until(self.page, lambda: len(self.routes) >= count)
+
+    def let_go(self, number: int) -> None:
+        """Until the page has the answer."""
+        with self.page.expect_response(lambda answer: asks(answer.request, self.function)):
+            self.routes[number].continue_()
 
 
 REMEMBER_TOASTS = """

@@ -18,7 +18,7 @@ from gan.workshop import TrainRequest
 from gan.workshop.records import About, owner_hash
 from tests.waiting import wait_until
 
-from .conftest import Held, serving
+from .conftest import Held, asks, serving
 from .test_look import CHINESE, CONTRAST, assert_fits
 
 PATIENCE = 240_000  # milliseconds: for machines that are busy with other things
@@ -146,14 +146,13 @@ def status(runs: Path, run: str) -> dict[str, Any]:
 def test_who_explores_measures_no_training(new_lab: Callable[..., Any], training_app: str) -> None:
     """What one would cost is measured by a process; it begins when somebody looks at the form."""
     lab = new_lab(url=training_app)
-    asked: list[str] = []
-    lab.page.on("request", lambda request: asked.append(request.post_data or ""))
+    asked: list[Any] = []
+    lab.page.on("request", lambda one: asked.append(one))  # noqa: PLW0108
     lab.open()
     lab.page.wait_for_timeout(500)
     for name in ("sight", "command", "estimate"):
-        assert not any(f'"fn_name":"{name}"' in one for one in asked), name
-    estimate = lambda one: '"fn_name":"estimate"' in (one.post_data or "")  # noqa: E731
-    with lab.page.expect_request(estimate, timeout=PATIENCE):
+        assert not any(asks(one, name) for one in asked), name
+    with lab.page.expect_request(lambda one: asks(one, "estimate"), timeout=PATIENCE):
         lab.page.locator("a[data-page=train]").click()
     lab.page.locator(".data-tiles .tile-art img").first.wait_for()
 
@@ -380,10 +379,10 @@ def test_a_run_is_watched_as_its_files_tell_it(
     assert page.locator("#train-chart-logits .real path").count() == 1
     page.locator("[name=train-beside][value=between]").check(force=True)
     page.wait_for_selector("#train-beside[src$='/between-000009000.png']")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.post_data or ""))
+    asked: list[Any] = []
+    page.on("request", lambda one: asked.append(one))  # noqa: PLW0108
     page.wait_for_timeout(5000)
-    looks = [each for each in asked if '"fn_name":"look"' in each]  # Explore may draw its strips
+    looks = [each for each in asked if asks(each, "look")]  # Explore may draw its strips
     assert len(looks) <= 1, "a run that is over is seldom asked about"
 
 
@@ -444,8 +443,7 @@ def test_a_run_that_is_gone_leaves_who_has_gone_on_alone(train: TrainPage) -> No
     held.wait(1)
     page.locator("[data-train=new]").click()
     page.locator("#train-form").wait_for()
-    with page.expect_response(lambda answer: held.name in (answer.request.post_data or "")):
-        held.routes[0].continue_()
+    held.let_go(0)
     held.wait(2)  # what the form asks is asked after that answer was heard
     assert page.evaluate("saidInPassing") == []
     assert page.locator("#train-form").is_visible()

@@ -33,8 +33,9 @@ export function betweenPresses(root, patience = 300) {
     late = null;
   };
   root.addEventListener("pointerdown", ({ button }) => {
+    if (button !== 0) return;
     clearTimeout(timer);
-    isPressed = button === 0;
+    isPressed = true;
   });
   root.addEventListener("click", settle); // after what was pressed has heard it
   for (const end of ["pointerup", "pointercancel", "blur"]) {
